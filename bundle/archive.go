@@ -1,0 +1,457 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// tarArchive is the content of an archive that can be read at random.
+type tarArchive struct {
+	c     container
+	blobs []blobExtent // by offset
+	find  map[digest.Digest]int32
+	cache frameCache
+
+	// canonical says that the extents were computed from the index, as the
+	// format allows, and not read from headers: check then compares headers.
+	canonical bool
+	headStart []byte // the members before the blobs, as Write would make them
+}
+
+type blobExtent struct {
+	digest digest.Digest
+	size   int64
+	offset int64 // of the content in the uncompressed archive
+}
+
+var errOtherOrder = errors.New("the archive has another order than bundles have")
+
+// openTar finds the members of an archive: by the rule of the format where it
+// holds, by reading all headers otherwise.
+func openTar(c container) (*Reader, error) {
+	a := &tarArchive{c: c}
+	a.cache.c = c
+	r := &Reader{content: a}
+	if err := a.openCanonical(r); err == nil {
+		return r, nil
+	}
+	*a = tarArchive{c: c}
+	a.cache.c = c
+	if err := a.openScanned(r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// cursor reads the uncompressed archive in sequence.
+type cursor struct {
+	a   *tarArchive
+	off int64
+}
+
+func (c *cursor) Read(p []byte) (int, error) {
+	if c.off >= c.a.c.size() {
+		return 0, io.EOF
+	}
+	n, err := c.a.cache.read(p, c.off)
+	c.off += int64(n)
+	return n, err
+}
+
+func (a *tarArchive) readMember(m tarMember) ([]byte, error) {
+	if m.size > layout.MaxManifestSize {
+		return nil, layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, layout.MaxManifestSize)
+	}
+	if m.size > a.c.size()-m.offset {
+		return nil, layout.Errorf(layout.ClassTruncated, "the archive ends in %s", m.name)
+	}
+	b := make([]byte, 0, m.size)
+	var buf chunkBuffer
+	for int64(len(b)) < m.size {
+		// The index has no digest to be checked against, so here the checksum of
+		// the frame counts.
+		part, err := a.c.chunk(m.offset+int64(len(b)), m.size-int64(len(b)), &buf, true)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, part...)
+	}
+	return b, nil
+}
+
+// openCanonical reads the index and the manifests, each where the format has it,
+// and computes from them where everything else must be.
+func (a *tarArchive) openCanonical(r *Reader) error {
+	head := &cursor{a: a}
+	scan := newTarScanner(head)
+	next := func(name string) ([]byte, error) {
+		m, err := scan.next()
+		if err != nil || m.name != name {
+			return nil, errOtherOrder
+		}
+		b, err := a.readMember(m)
+		head.off = m.offset + m.size + padding(m.size)
+		scan.offset = head.off
+		return b, err
+	}
+	b, err := next(ocispec.ImageLayoutFile)
+	if err != nil || string(b) != layout.LayoutFile {
+		return errOtherOrder
+	}
+	if r.raw, err = next(ocispec.ImageIndexFile); err != nil {
+		return err
+	}
+	if r.index, err = layout.DecodeIndex(r.raw); err != nil {
+		return err
+	}
+	start := head.off
+	p, err := newPlan(context.Background(), &manifestReader{a: a, scan: scan, head: head}, r.index.Manifests)
+	if err != nil {
+		return err
+	}
+	a.headStart = appendMember(appendMember(nil, ocispec.ImageLayoutFile, b), ocispec.ImageIndexFile, r.raw)
+	if start != int64(len(a.headStart)) {
+		return errOtherOrder
+	}
+	off := start
+	for _, blob := range p.blobs {
+		a.blobs = append(a.blobs, blobExtent{blob.digest, blob.size, off + blockSize})
+		if off = saturate(off, memberSize(blob.size)); off >= a.c.size() {
+			return errOtherOrder
+		}
+	}
+	if off+endSize != a.c.size() {
+		return errOtherOrder
+	}
+	a.find, a.canonical = p.byDigest, true
+	return nil
+}
+
+func appendMember(b []byte, name string, content []byte) []byte {
+	b = append(appendHeader(b, name, int64(len(content))), content...)
+	return append(b, make([]byte, padding(int64(len(content))))...)
+}
+
+// manifestReader gives the manifests at the head of an archive in their order,
+// and fails where another member stands.
+type manifestReader struct {
+	a    *tarArchive
+	scan *tarScanner
+	head *cursor
+}
+
+func (h *manifestReader) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	m, err := h.scan.next()
+	if err != nil || m.digest != d.Digest || m.size != d.Size {
+		return nil, errOtherOrder
+	}
+	h.head.off = m.offset + m.size + padding(m.size)
+	h.scan.offset = h.head.off
+	return layout.VerifyReadCloser(&blobReader{a: h.a, off: m.offset, left: m.size}, d), nil
+}
+
+// openScanned reads all headers.
+func (a *tarArchive) openScanned(r *Reader) error {
+	head := &cursor{a: a}
+	scan := newTarScanner(head)
+	var meta struct{ layout, index *tarMember }
+	for {
+		m, err := scan.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		switch m.name {
+		case ocispec.ImageLayoutFile:
+			meta.layout = &m
+		case ocispec.ImageIndexFile:
+			meta.index = &m
+		}
+		if m.digest != "" {
+			a.blobs = append(a.blobs, blobExtent{m.digest, m.size, m.offset})
+		}
+		if m.size > a.c.size()-m.offset-padding(m.size) {
+			return layout.Errorf(layout.ClassTruncated, "the archive ends in %s: the copy is not complete", m.name)
+		}
+		head.off = m.offset + m.size + padding(m.size)
+		scan.offset = head.off
+	}
+	if err := scan.trailing(); err != nil {
+		return err
+	}
+	if meta.layout == nil || meta.index == nil {
+		return layout.Errorf(layout.ClassLayout, "the archive has no oci-layout and index.json: it is no OCI image layout")
+	}
+	b, err := a.readMember(*meta.layout)
+	if err != nil {
+		return err
+	}
+	if err := layout.CheckLayoutFile(b); err != nil {
+		return err
+	}
+	if r.raw, err = a.readMember(*meta.index); err != nil {
+		return err
+	}
+	if r.index, err = layout.DecodeIndex(r.raw); err != nil {
+		return err
+	}
+	a.find = make(map[digest.Digest]int32, len(a.blobs))
+	for i, b := range a.blobs {
+		a.find[b.digest] = int32(i)
+	}
+	return nil
+}
+
+// Fetch implements [layout.Source].
+func (a *tarArchive) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if err := layout.CheckDescriptor(d); err != nil {
+		return nil, err
+	}
+	if err := a.need(d); err != nil {
+		return nil, err
+	}
+	e := a.blobs[a.find[d.Digest]]
+	r := &blobReader{a: a, off: e.offset, left: e.size}
+	if e.size+blockSize >= LargeMember {
+		r.own = chunkBuffers.Get().(*chunkBuffer)
+		r.own.reset()
+	}
+	return layout.VerifyReadCloser(r, d), nil
+}
+
+func (a *tarArchive) need(d ocispec.Descriptor) error {
+	i, ok := a.find[d.Digest]
+	if !ok {
+		return fmt.Errorf("blob %s is missing: %w", d.Digest, layout.ErrNotFound)
+	}
+	if size := a.blobs[i].size; size != d.Size {
+		return &layout.CorruptError{Descriptor: d, Read: size}
+	}
+	return nil
+}
+
+func (a *tarArchive) extent(d digest.Digest) (offset, size int64, ok bool) {
+	i, ok := a.find[d]
+	if !ok {
+		return 0, 0, false
+	}
+	return a.c.place(a.blobs[i].offset), a.blobs[i].size, true
+}
+
+func (a *tarArchive) bytes() int64 { return a.c.size() }
+
+// blobReader reads one blob: a large one through a buffer of its own, a small
+// one through the cache, since its neighbours are likely to be read as well.
+type blobReader struct {
+	a         *tarArchive
+	off, left int64
+	own       *chunkBuffer
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	var n int
+	if int64(len(p)) > r.left {
+		p = p[:r.left]
+	}
+	if r.own != nil {
+		b, err := r.a.c.chunk(r.off, int64(len(p)), r.own, false)
+		if err != nil {
+			return 0, err
+		}
+		n = copy(p, b)
+	} else {
+		var err error
+		if n, err = r.a.cache.read(p, r.off); err != nil {
+			return 0, err
+		}
+	}
+	r.off += int64(n)
+	r.left -= int64(n)
+	return n, nil
+}
+
+func (r *blobReader) Close() error {
+	if r.own != nil {
+		chunkBuffers.Put(r.own)
+		r.own, r.left = nil, 0
+	}
+	return nil
+}
+
+// frameCache keeps the frames that were read last. It is where small members are
+// read one by one.
+type frameCache struct {
+	c  container
+	mu sync.Mutex
+	// latest first; few, since a frame of small members has LargeMember bytes
+	recent []*chunkBuffer
+}
+
+const cachedFrames = 4
+
+func (f *frameCache) read(p []byte, off int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, b := range f.recent {
+		if s := b.slice(off, int64(len(p))); len(s) > 0 {
+			copy(f.recent[1:i+1], f.recent[:i])
+			f.recent[0] = b
+			return copy(p, s), nil
+		}
+	}
+	var b *chunkBuffer
+	if len(f.recent) < cachedFrames {
+		b = new(chunkBuffer)
+		f.recent = append(f.recent, nil)
+	} else {
+		b = f.recent[len(f.recent)-1]
+		b.reset()
+	}
+	copy(f.recent[1:], f.recent)
+	f.recent[0] = b
+	s, err := f.c.chunk(off, int64(len(p)), b, false)
+	return copy(p, s), err
+}
+
+// batch is a number of neighbouring blobs that one worker reads in sequence.
+type batch struct{ from, to int }
+
+// batches cuts the blobs where reading may begin, so that no frame of a bundle
+// is decoded twice.
+func (a *tarArchive) batches() []batch {
+	var out []batch
+	for i := 0; i < len(a.blobs); {
+		b := batch{i, i + 1}
+		start := a.blobs[i].offset
+		for b.to < len(a.blobs) {
+			next := a.blobs[b.to].offset - blockSize
+			if a.c.boundary(next) && (a.canonical || next-start >= LargeMember) {
+				break
+			}
+			b.to++
+		}
+		out = append(out, b)
+		i = b.to
+	}
+	return out
+}
+
+// check hashes every blob, each frame being decoded once, and compares every
+// header with the one that the format demands.
+func (a *tarArchive) check(ctx context.Context, o *VerifyOptions, fault func(Fault)) error {
+	if err := a.checkHead(fault); err != nil {
+		return err
+	}
+	bs := a.batches()
+	return parallel(ctx, workers(o.Jobs), len(bs), func(i int) error {
+		buf := chunkBuffers.Get().(*chunkBuffer)
+		buf.reset()
+		defer chunkBuffers.Put(buf)
+		for j := bs[i].from; j < bs[i].to; j++ {
+			e := a.blobs[j]
+			if err := a.checkBlob(ctx, e, buf); err != nil {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				fault(Fault{Class: layout.ClassOf(err), Digest: e.digest, Message: err.Error()})
+			}
+			o.Progress.Advance(phaseVerifying, memberSize(e.size))
+		}
+		return nil
+	})
+}
+
+// checkHead compares what stands before the blobs, and the end.
+func (a *tarArchive) checkHead(fault func(Fault)) error {
+	if !a.canonical {
+		return nil
+	}
+	var buf chunkBuffer
+	if err := a.compare(0, a.headStart, &buf); err != nil {
+		fault(Fault{Class: layout.ClassOf(err), Message: err.Error()})
+	}
+	var end [endSize]byte
+	if err := a.compare(a.c.size()-endSize, end[:], &buf); err != nil {
+		fault(Fault{Class: layout.ClassOf(err), Message: err.Error()})
+	}
+	return nil
+}
+
+func (a *tarArchive) compare(off int64, want []byte, buf *chunkBuffer) error {
+	for len(want) > 0 {
+		b, err := a.c.chunk(off, int64(len(want)), buf, true)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(b, want[:len(b)]) {
+			return layout.Errorf(layout.ClassArchive, "the archive has other bytes at offset %d than a bundle has there", off)
+		}
+		off += int64(len(b))
+		want = want[len(b):]
+	}
+	return nil
+}
+
+func (a *tarArchive) checkBlob(ctx context.Context, e blobExtent, buf *chunkBuffer) error {
+	if a.canonical {
+		if err := a.compare(e.offset-blockSize, appendHeader(nil, blobName(e.digest), e.size), buf); err != nil {
+			return err
+		}
+	}
+	hash := e.digest.Algorithm().Digester()
+	for off, end := e.offset, e.offset+e.size; off < end; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		b, err := a.c.chunk(off, end-off, buf, false)
+		if err != nil {
+			return err
+		}
+		hash.Hash().Write(b)
+		off += int64(len(b))
+	}
+	if got := hash.Digest(); got != e.digest {
+		return &layout.CorruptError{Descriptor: ocispec.Descriptor{Digest: e.digest, Size: e.size}, Read: e.size, Got: got}
+	}
+	if a.canonical {
+		var zeros [blockSize]byte
+		return a.compare(e.offset+e.size, zeros[:padding(e.size)], buf)
+	}
+	return nil
+}
+
+// parallel calls f for 0 to n-1, in order, from a number of goroutines.
+func parallel(ctx context.Context, jobs, n int, f func(int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range min(jobs, n) {
+		g.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err := f(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}

@@ -1,0 +1,130 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// plan is what an index brings into a bundle: every blob once, in the order of
+// the format.
+type plan struct {
+	blobs      []planned
+	byDigest   map[digest.Digest]int32 // into blobs
+	referenced int64                   // bytes, each mention counted
+	mentions   int32
+}
+
+type planned struct {
+	digest digest.Digest
+	size   int64
+	kind   layout.Kind
+	order  int32 // of the first mention as that kind
+}
+
+// newPlan walks the graph below the entries of an index. src is asked for each
+// manifest once, in the order in which they stand in the archive.
+func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descriptor) (*plan, error) {
+	p := &plan{byDigest: map[digest.Digest]int32{}}
+	sums := sums{}
+	w := layout.Walker{Source: src, Visit: func(n layout.Node) error {
+		if n.Kind == layout.KindManifest {
+			sums.add(n)
+		}
+		return p.add(n)
+	}}
+	for _, e := range entries {
+		if err := w.Walk(ctx, e); err != nil {
+			return nil, err
+		}
+		p.referenced = saturate(p.referenced, sums.total(e, layout.IsManifest(e.MediaType)))
+	}
+	slices.SortFunc(p.blobs, func(a, b planned) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.order, b.order))
+	})
+	for i, b := range p.blobs {
+		p.byDigest[b.digest] = int32(i)
+	}
+	return p, nil
+}
+
+func (p *plan) add(n layout.Node) error {
+	order := p.mentions
+	p.mentions++
+	i, ok := p.byDigest[n.Digest]
+	if !ok {
+		if len(p.blobs) == MaxMembers {
+			return layout.Errorf(layout.ClassLimit, "more than %d blobs", MaxMembers)
+		}
+		p.byDigest[n.Digest] = int32(len(p.blobs))
+		p.blobs = append(p.blobs, planned{n.Digest, n.Size, n.Kind, order})
+		return nil
+	}
+	b := &p.blobs[i]
+	if b.size != n.Size {
+		return layout.Errorf(layout.ClassSize, "%s is listed with %d and with %d bytes", n.Digest, b.size, n.Size)
+	}
+	if n.Kind < b.kind {
+		b.kind, b.order = n.Kind, order
+	}
+	return nil
+}
+
+// unique is the number of bytes in all blobs.
+func (p *plan) unique() int64 {
+	var n int64
+	for _, b := range p.blobs {
+		n += b.size
+	}
+	return n
+}
+
+// sums adds up what lies below a manifest, each mention counted, without walking
+// a shared child twice.
+type sums map[digest.Digest]*sum
+
+type sum struct {
+	own      int64 // the manifest and its blobs
+	children []ocispec.Descriptor
+	done     bool
+}
+
+func (s sums) add(n layout.Node) {
+	e := &sum{own: n.Size}
+	for _, c := range n.Manifest.Children() {
+		if c.Kind == layout.KindManifest {
+			e.children = append(e.children, c.Descriptor)
+		} else {
+			e.own = saturate(e.own, c.Size)
+		}
+	}
+	s[n.Digest] = e
+}
+
+func (s sums) total(d ocispec.Descriptor, manifest bool) int64 {
+	e := s[d.Digest]
+	if !manifest || e == nil {
+		return d.Size
+	}
+	if !e.done {
+		e.done = true
+		for _, c := range e.children {
+			e.own = saturate(e.own, s.total(c, true))
+		}
+		e.children = nil
+	}
+	return e.own
+}
+
+func saturate(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}

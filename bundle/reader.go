@@ -1,0 +1,195 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// content is where a Reader finds blobs: an archive or a directory. Fetch
+// verifies what it gives.
+type content interface {
+	layout.Source
+	// need notes that the graph needs a blob. Its error says that the blob is
+	// not there, or not of that size.
+	need(d ocispec.Descriptor) error
+	// check hashes every blob that is needed, and in an archive every other one
+	// too, and reports each fault. Its error is one of this machine, or of ctx.
+	check(ctx context.Context, o *VerifyOptions, fault func(Fault)) error
+	// extent tells where a blob lies in the file. ok is false where that means
+	// nothing.
+	extent(d digest.Digest) (offset, size int64, ok bool)
+	// bytes is how much check reads.
+	bytes() int64
+}
+
+// Reader is a bundle that nobody has verified. It tells what the bundle claims
+// to hold; it can't give out content. Its methods may be called concurrently.
+type Reader struct {
+	raw     []byte // index.json
+	index   ocispec.Index
+	content content
+	close   func() error
+}
+
+// OpenOptions are the options of [Open]. nil stands for the defaults. There are
+// none yet.
+type OpenOptions struct{}
+
+// Open opens a bundle of size bytes: zstd frames that can be read at random, or
+// a plain tar archive. It checks structure and limits. In a bundle that airdeck
+// wrote it reads the index and the manifests; in archives with another order of
+// members, their headers.
+//
+// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream, which
+// [OpenFile] can read, and [layout.ErrUntrusted] with a class for all that is
+// wrong with the file.
+func Open(r io.ReaderAt, size int64, _ *OpenOptions) (*Reader, error) {
+	c, err := openContainer(r, size)
+	if err != nil {
+		return nil, untrusted(err)
+	}
+	rd, err := openTar(c)
+	return rd, untrusted(err)
+}
+
+// OpenLayout opens a layout directory in the way of a bundle: nothing in it is
+// believed before [Reader.Verify].
+func OpenLayout(ctx context.Context, dir string) (*Reader, error) {
+	store, err := layout.OpenStore(ctx, dir, &layout.StoreOptions{ReadOnly: true})
+	if err != nil {
+		return nil, untrusted(err)
+	}
+	rd := &Reader{content: &directory{Store: store}, close: store.Close}
+	if rd.raw, rd.index, err = store.ReadIndex(); err != nil {
+		store.Close()
+		return nil, untrusted(err)
+	}
+	return rd, nil
+}
+
+// untrusted marks what is wrong with a bundle, as against this machine.
+func untrusted(err error) error {
+	if err == nil || errors.Is(err, layout.ErrNotSeekable) || errors.Is(err, layout.ErrUntrusted) ||
+		layout.ClassOf(err) == layout.ClassLocal {
+		return err
+	}
+	return fmt.Errorf("%w: %w", layout.ErrUntrusted, err)
+}
+
+var (
+	zstdMagic = []byte{0x28, 0xB5, 0x2F, 0xFD}
+	gzipMagic = []byte{0x1F, 0x8B}
+)
+
+// format tells the compression of a file from its first bytes.
+func format(head []byte) (Compression, error) {
+	switch {
+	case bytes.HasPrefix(head, zstdMagic),
+		len(head) >= 4 && head[0]&0xF0 == 0x50 && bytes.Equal(head[1:4], []byte{0x2A, 0x4D, 0x18}):
+		return Zstd, nil
+	case bytes.HasPrefix(head, gzipMagic):
+		return Gzip, nil
+	case len(head) >= 4:
+		return None, nil
+	}
+	return None, layout.Errorf(layout.ClassTruncated, "the file has %d bytes: it is no bundle", len(head))
+}
+
+func openContainer(r io.ReaderAt, size int64) (container, error) {
+	head := make([]byte, min(size, 4))
+	if err := readFull(r, head, 0); err != nil {
+		return nil, err
+	}
+	f, err := format(head)
+	if err != nil {
+		return nil, err
+	}
+	switch f {
+	case Gzip:
+		return nil, layout.ErrNotSeekable
+	case None:
+		return &plain{r, size}, nil
+	}
+	frames, ok, err := readSeekTable(r, size)
+	if err == nil && !ok {
+		frames, _, err = scanFrames(r, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newFramed(r, frames)
+}
+
+// Close lets go of what [OpenFile] and [OpenLayout] opened.
+func (r *Reader) Close() error {
+	if r.close == nil {
+		return nil
+	}
+	return r.close()
+}
+
+// Digest is the identity of the bundle: the sha256 digest of its index.json.
+func (r *Reader) Digest() digest.Digest { return digest.FromBytes(r.raw) }
+
+// Index is what index.json says. It must not be changed.
+func (r *Reader) Index() ocispec.Index { return r.index }
+
+// Walk visits the graph below root as [layout.Walk] does. The manifests hash to
+// their digests; whether the blobs do is not known.
+func (r *Reader) Walk(ctx context.Context, root ocispec.Descriptor, visit func(layout.Node) error) error {
+	return untrusted(layout.Walk(ctx, r.content, root, visit))
+}
+
+// Config gives the bytes of a config, for describing what an artifact is. They
+// hash to the digest.
+//
+// Errors: those of [layout.ReadAll].
+func (r *Reader) Config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+	b, err := layout.ReadAll(ctx, r.content, d)
+	return b, untrusted(err)
+}
+
+// directory is the content of an unpacked layout.
+type directory struct {
+	*layout.Store
+	needed []ocispec.Descriptor
+	total  int64
+}
+
+func (d *directory) bytes() int64 { return d.total }
+
+func (d *directory) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
+
+func (d *directory) need(desc ocispec.Descriptor) error {
+	rc, err := d.Fetch(context.Background(), desc)
+	if err != nil {
+		return err
+	}
+	d.needed = append(d.needed, desc)
+	d.total += desc.Size
+	return rc.Close()
+}
+
+func (d *directory) check(ctx context.Context, o *VerifyOptions, fault func(Fault)) error {
+	return parallel(ctx, workers(o.Jobs), len(d.needed), func(i int) error {
+		desc := d.needed[i]
+		rc, err := d.Fetch(ctx, desc)
+		if err == nil {
+			_, err = io.Copy(io.Discard, rc)
+			rc.Close()
+		}
+		o.Progress.Advance(phaseVerifying, desc.Size)
+		if err != nil {
+			fault(Fault{Class: layout.ClassOf(err), Digest: desc.Digest, Message: err.Error()})
+		}
+		return ctx.Err()
+	})
+}

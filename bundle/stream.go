@@ -1,0 +1,180 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// VerifyStream verifies a bundle in one pass over a pipe, in any compression. It
+// writes nothing and holds no blob in memory.
+//
+// In a bundle that airdeck wrote, the manifests come before all else and are
+// held while they are needed. Of archives in another order, all that may be a
+// manifest is held until the index has come, up to [MaxRetained].
+//
+// The results are those of [Reader.Verify], but for the places in the file,
+// which a pipe does not have.
+func VerifyStream(ctx context.Context, r io.Reader, o *VerifyOptions) (*Report, error) {
+	if o == nil {
+		o = &VerifyOptions{}
+	}
+	plain, closePlain, err := decompress(r)
+	if err != nil {
+		return nil, untrusted(err)
+	}
+	defer closePlain()
+	s := &streamed{sizes: map[digest.Digest]int64{}, held: map[digest.Digest][]byte{}}
+	o.Progress.Start(phaseVerifying, -1)
+	err = s.read(ctx, plain, o)
+	o.Progress.Finish(phaseVerifying)
+	if err != nil {
+		return nil, untrusted(err)
+	}
+	rd := &Reader{raw: s.index, content: s}
+	if rd.index, err = layout.DecodeIndex(s.index); err != nil {
+		return nil, untrusted(err)
+	}
+	_, rep, err := rd.Verify(ctx, &VerifyOptions{Expect: o.Expect})
+	return rep, err
+}
+
+// streamed is what is known of a bundle after its pipe has ended: the blobs that
+// were there, those that were damaged, and the manifests themselves.
+type streamed struct {
+	index  []byte
+	sizes  map[digest.Digest]int64
+	held   map[digest.Digest][]byte
+	total  int64 // bytes held
+	faults []Fault
+}
+
+func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) error {
+	scan := newTarScanner(r)
+	versioned := false
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		m, err := scan.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		content := io.LimitReader(r, m.size)
+		switch {
+		case m.digest != "":
+			err = s.blob(m, content)
+		case m.name == ocispec.ImageLayoutFile || m.name == ocispec.ImageIndexFile:
+			if m.size > layout.MaxManifestSize {
+				return layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, layout.MaxManifestSize)
+			}
+			var b []byte
+			if b, err = io.ReadAll(content); err != nil {
+				break
+			}
+			if m.name == ocispec.ImageIndexFile {
+				s.index = b
+			} else {
+				versioned = true
+				err = layout.CheckLayoutFile(b)
+			}
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, content)
+		}
+		if err == nil {
+			_, err = io.CopyN(io.Discard, r, padding(m.size))
+		}
+		if errors.Is(err, io.EOF) {
+			err = layout.Errorf(layout.ClassTruncated, "the archive ends in %s: the copy is not complete", m.name)
+		}
+		if err != nil {
+			return err
+		}
+		scan.offset += m.size + padding(m.size)
+		o.Progress.Advance(phaseVerifying, memberSize(m.size))
+	}
+	if err := scan.trailing(); err != nil {
+		return err
+	}
+	if s.index == nil || !versioned {
+		return layout.Errorf(layout.ClassLayout, "the archive has no oci-layout and index.json: it is no OCI image layout")
+	}
+	return nil
+}
+
+// blob hashes one blob, and holds it if it may be a manifest.
+func (s *streamed) blob(m tarMember, r io.Reader) error {
+	d := ocispec.Descriptor{Digest: m.digest, Size: m.size}
+	src := layout.NewVerifier(r, d)
+	var head [1]byte
+	n, err := io.ReadFull(src, head[:])
+	switch {
+	case err == nil && head[0] == '{' && m.size <= layout.MaxManifestSize:
+		if s.total += m.size; s.total > MaxRetained {
+			return layout.Errorf(layout.ClassLimit, "the archive has more than %d bytes of manifests, which is too much for a pipe: verify it from a file", MaxRetained)
+		}
+		b := bytes.NewBuffer(head[:n:n])
+		_, err = b.ReadFrom(src)
+		s.held[m.digest] = b.Bytes()
+	case err == nil:
+		_, err = io.Copy(io.Discard, src)
+	case err == io.EOF:
+		err = nil
+	}
+	s.sizes[m.digest] = m.size
+	var corrupt *layout.CorruptError
+	if errors.As(err, &corrupt) && corrupt.Got != "" {
+		delete(s.held, m.digest)
+		s.faults = append(s.faults, Fault{Class: corrupt.Class(), Digest: m.digest, Size: m.size, Message: corrupt.Error()})
+		return nil
+	}
+	if errors.As(err, &corrupt) {
+		return io.EOF // the pipe ended in the blob
+	}
+	return err
+}
+
+// Fetch implements [layout.Source] for the manifests that are held.
+func (s *streamed) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if err := s.need(d); err != nil {
+		return nil, err
+	}
+	b, ok := s.held[d.Digest]
+	if !ok {
+		return nil, layout.Errorf(layout.ClassJSON, "manifest %s is no JSON object, or damaged", d.Digest)
+	}
+	return layout.VerifyReadCloser(io.NopCloser(bytes.NewReader(b)), d), nil
+}
+
+func (s *streamed) need(d ocispec.Descriptor) error {
+	size, ok := s.sizes[d.Digest]
+	if !ok {
+		return fmt.Errorf("blob %s is missing: %w", d.Digest, layout.ErrNotFound)
+	}
+	if size != d.Size {
+		return &layout.CorruptError{Descriptor: d, Read: size}
+	}
+	return nil
+}
+
+func (s *streamed) check(_ context.Context, _ *VerifyOptions, fault func(Fault)) error {
+	for _, f := range s.faults {
+		fault(f)
+	}
+	return nil
+}
+
+func (s *streamed) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
+
+func (s *streamed) bytes() int64 { return 0 }

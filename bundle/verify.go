@@ -1,0 +1,270 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+const phaseVerifying = "verifying"
+
+// VerifyOptions are the options of [Reader.Verify] and [VerifyStream]. nil
+// stands for the defaults.
+type VerifyOptions struct {
+	// Expect, where it is set, is the digest that the bundle must have.
+	Expect digest.Digest
+	// Jobs is how many blobs are hashed at once. 0 means one for each processor,
+	// up to 6.
+	Jobs int
+	// Progress is told of the phase "verifying", in bytes of the archive.
+	Progress layout.Progress
+}
+
+// Fault is one thing that is wrong with a bundle.
+type Fault struct {
+	Class   layout.Class  `json:"class"`
+	Digest  digest.Digest `json:"digest,omitempty"` // of the blob, where it is one
+	Message string        `json:"message"`
+	// Offset is where in the file the blob begins, or the frame that holds it,
+	// in bytes. It is nil where the blob is missing or the bundle is a directory.
+	Offset *int64 `json:"offset,omitempty"`
+	Size   int64  `json:"size,omitempty"` // of the blob, in bytes
+	// Artifacts are the references of the entries that need the blob, or their
+	// digests where they have no name.
+	Artifacts []string `json:"artifacts,omitempty"`
+}
+
+// Report says what was verified, and all that is wrong.
+type Report struct {
+	Digest    digest.Digest `json:"digest"` // of index.json
+	Artifacts int           `json:"artifacts"`
+	Blobs     int           `json:"blobs"` // that the artifacts need
+	Bytes     int64         `json:"bytes"` // in these blobs
+	Faults    []Fault       `json:"faults"`
+}
+
+// Err is nil if nothing is wrong. Otherwise it is one error that counts the
+// faults and tells the first; it is [layout.ErrUntrusted] unless all that failed
+// is this machine.
+func (r *Report) Err() error {
+	if len(r.Faults) == 0 {
+		return nil
+	}
+	f := r.Faults[0]
+	err := layout.Errorf(f.Class, "%s", f.Message)
+	if n := len(r.Faults) - 1; n > 0 {
+		err = layout.Errorf(f.Class, "%s (and %d more)", f.Message, n)
+	}
+	return untrusted(err)
+}
+
+// Verified is a bundle whose every blob was hashed and whose graph is whole. What
+// it gives out is verified once more while it is read: the file may have
+// changed since.
+//
+// It is an oras.ReadOnlyGraphTarget, so that whatever is written for oras-go
+// works on a bundle. Its methods may be called concurrently.
+type Verified struct {
+	r *Reader
+
+	once         sync.Once
+	predecessors map[digest.Digest][]ocispec.Descriptor
+	walkErr      error
+}
+
+var (
+	_ layout.Source            = (*Verified)(nil)
+	_ oras.ReadOnlyGraphTarget = (*Verified)(nil)
+)
+
+// Verify hashes every blob, walks the graph from the index, and reports all that
+// is wrong. Only where nothing is does it give a Verified; then the error is
+// nil.
+//
+// The error is that of [Report.Err], or of ctx or this machine; in that case
+// the Report is nil.
+func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Report, error) {
+	if o == nil {
+		o = &VerifyOptions{}
+	}
+	rep := &Report{Digest: r.Digest(), Artifacts: len(r.index.Manifests), Faults: []Fault{}}
+	if fault, ok := expect(o.Expect, rep.Digest); !ok {
+		rep.Faults = append(rep.Faults, fault)
+		return nil, rep, rep.Err()
+	}
+	faults := faultList{seen: map[digest.Digest]bool{}}
+	w := layout.Walker{
+		Source: r.content,
+		Visit: func(n layout.Node) error {
+			rep.Blobs++
+			rep.Bytes = saturate(rep.Bytes, n.Size)
+			if err := r.content.need(n.Descriptor); err != nil {
+				faults.add(Fault{Class: layout.ClassOf(err), Digest: n.Digest, Message: err.Error()})
+			}
+			return nil
+		},
+		Fault: func(d ocispec.Descriptor, err error) error {
+			faults.add(Fault{Class: layout.ClassOf(err), Digest: d.Digest, Message: err.Error()})
+			return nil
+		},
+	}
+	for _, e := range r.index.Manifests {
+		if err := w.Walk(ctx, e); err != nil {
+			return nil, nil, err
+		}
+	}
+	o.Progress.Start(phaseVerifying, r.content.bytes())
+	err := r.content.check(ctx, o, faults.add)
+	o.Progress.Finish(phaseVerifying)
+	if err != nil {
+		return nil, nil, err
+	}
+	rep.Faults = append(rep.Faults, faults.list...)
+	if err := r.locate(ctx, rep); err != nil {
+		return nil, nil, err
+	}
+	if err := rep.Err(); err != nil {
+		return nil, rep, err
+	}
+	return &Verified{r: r}, rep, nil
+}
+
+// expect compares the digest of the index with the one that is demanded.
+func expect(want, got digest.Digest) (Fault, bool) {
+	if want == "" || want == got {
+		return Fault{}, true
+	}
+	return Fault{Class: layout.ClassDigest, Message: fmt.Sprintf("this is another bundle: its digest is %s, expected %s", got, want)}, false
+}
+
+// faultList keeps the first fault of each blob: what follows from it says
+// nothing new.
+type faultList struct {
+	mu   sync.Mutex
+	seen map[digest.Digest]bool
+	list []Fault
+}
+
+func (l *faultList) add(f Fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.Digest != "" && l.seen[f.Digest] {
+		return
+	}
+	l.seen[f.Digest] = true
+	l.list = append(l.list, f)
+}
+
+// locate completes the faults: where the blobs lie, and what needs them.
+func (r *Reader) locate(ctx context.Context, rep *Report) error {
+	if len(rep.Faults) == 0 {
+		return nil
+	}
+	at := map[digest.Digest]int{}
+	slices.SortStableFunc(rep.Faults, func(a, b Fault) int {
+		ao, _, _ := r.content.extent(a.Digest)
+		bo, _, _ := r.content.extent(b.Digest)
+		return cmp.Or(cmp.Compare(ao, bo), cmp.Compare(a.Digest, b.Digest))
+	})
+	for i := range rep.Faults {
+		f := &rep.Faults[i]
+		if f.Digest == "" {
+			continue
+		}
+		at[f.Digest] = i
+		if off, size, ok := r.content.extent(f.Digest); ok {
+			f.Offset, f.Size = &off, size
+		}
+	}
+	for _, e := range r.index.Manifests {
+		name := cmp.Or(layout.EntryName(e), e.Digest.String())
+		mark := func(d ocispec.Descriptor) {
+			if i, ok := at[d.Digest]; ok && !slices.Contains(rep.Faults[i].Artifacts, name) {
+				rep.Faults[i].Artifacts = append(rep.Faults[i].Artifacts, name)
+			}
+		}
+		w := layout.Walker{
+			Source: r.content,
+			Visit:  func(n layout.Node) error { mark(n.Descriptor); return nil },
+			Fault:  func(d ocispec.Descriptor, _ error) error { mark(d); return nil },
+		}
+		if err := w.Walk(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Digest is that of [Reader.Digest].
+func (v *Verified) Digest() digest.Digest { return v.r.Digest() }
+
+// Index is that of [Reader.Index].
+func (v *Verified) Index() ocispec.Index { return v.r.Index() }
+
+// Fetch implements [layout.Source].
+func (v *Verified) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	return v.r.content.Fetch(ctx, d)
+}
+
+// Exists reports whether the bundle has a blob of that digest and size.
+func (v *Verified) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	rc, err := v.Fetch(ctx, d)
+	var corrupt *layout.CorruptError
+	if errors.Is(err, layout.ErrNotFound) || errors.As(err, &corrupt) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, rc.Close()
+}
+
+// Resolve gives the entry of a full reference, or of a digest.
+//
+// Error: [layout.ErrNotFound].
+func (v *Verified) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
+	for _, e := range v.r.index.Manifests {
+		if layout.EntryName(e) == reference || e.Digest.String() == reference {
+			return e, nil
+		}
+	}
+	return ocispec.Descriptor{}, fmt.Errorf("%q is not in the bundle: %w", reference, layout.ErrNotFound)
+}
+
+// Predecessors gives the manifests that name d as a child or as their subject.
+func (v *Verified) Predecessors(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	v.once.Do(func() {
+		v.predecessors = map[digest.Digest][]ocispec.Descriptor{}
+		w := layout.Walker{Source: v.r.content, Visit: func(n layout.Node) error {
+			if n.Kind != layout.KindManifest {
+				return nil
+			}
+			if s := n.Manifest.Subject; s != nil {
+				v.predecessors[s.Digest] = append(v.predecessors[s.Digest], n.Descriptor)
+			}
+			for _, c := range n.Manifest.Children() {
+				if p := v.predecessors[c.Digest]; len(p) == 0 || p[len(p)-1].Digest != n.Digest {
+					v.predecessors[c.Digest] = append(p, n.Descriptor)
+				}
+			}
+			return nil
+		}}
+		// The walk serves all later calls, so this call's ctx must not end it.
+		for _, e := range v.r.index.Manifests {
+			if v.walkErr = w.Walk(context.WithoutCancel(ctx), e); v.walkErr != nil {
+				return
+			}
+		}
+	})
+	return v.predecessors[d.Digest], v.walkErr
+}

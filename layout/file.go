@@ -1,0 +1,229 @@
+package layout
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/gofrs/flock"
+)
+
+// tempPrefix begins the names of files that are not complete yet. They are
+// dotfiles beside their target, so that a rename never crosses a file system.
+const tempPrefix = ".airdeck-tmp-"
+
+// File is a file that appears under its name when it is complete, or not at
+// all. Everything that airdeck writes to a disk is written through it.
+type File struct {
+	root *os.Root
+	f    *os.File
+	dir  string
+	temp string
+	name string
+	err  error
+}
+
+// CreateFile begins a file of that name, a slash-separated path within root. Its
+// folder must exist. The caller ends it with Commit or Close.
+func CreateFile(root *os.Root, name string) (*File, error) {
+	dir := path.Dir(name)
+	temp := path.Join(dir, tempPrefix+rand.Text())
+	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	return &File{root: root, f: f, dir: dir, temp: temp, name: name}, nil
+}
+
+// Write implements [io.Writer]. A File that failed stays failed.
+func (f *File) Write(p []byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	n, err := f.f.Write(p)
+	if err != nil {
+		f.err = diskError(f.name, err)
+	}
+	return n, f.err
+}
+
+// Commit makes the file appear under its name, in the place of an earlier one,
+// and on the disk: after a power cut the name is that of the earlier file or of
+// the whole new one.
+func (f *File) Commit() error { return f.commit(true) }
+
+// commit without sync leaves the order to the file system. It is for blobs of
+// the layout: their names tell whether their bytes are right, and they are
+// hashed before they count.
+func (f *File) commit(sync bool) error {
+	if f.err == nil && sync {
+		f.err = f.f.Sync()
+	}
+	if err := f.f.Close(); f.err == nil {
+		f.err = err
+	}
+	if f.err == nil {
+		f.err = f.root.Rename(f.temp, f.name)
+	}
+	if f.err != nil {
+		f.root.Remove(f.temp)
+		return diskError(f.name, f.err)
+	}
+	f.err = fs.ErrClosed
+	if sync {
+		return syncDir(f.root, f.dir)
+	}
+	return nil
+}
+
+// Close gives the file up unless it was committed: nothing of it remains, and
+// an earlier file of the name is as it was.
+func (f *File) Close() error {
+	if errors.Is(f.err, fs.ErrClosed) {
+		return nil
+	}
+	f.err = fs.ErrClosed
+	f.f.Close()
+	return f.root.Remove(f.temp)
+}
+
+// WriteFile writes b to a file of that name in root, complete or not at all.
+func WriteFile(root *os.Root, name string, b []byte) error {
+	f, err := CreateFile(root, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// CreateOutput is [CreateFile] for a file that the operator named. It also
+// removes what a killed run left of the same kind in that folder, which may be
+// as large as the disk; what a living process writes is kept. The File holds
+// the folder open until Commit or Close.
+func CreateOutput(name string) (*Output, error) {
+	dir, base := splitPath(name)
+	if base == "" {
+		return nil, Errorf(ClassLocal, "%q is no file name", name)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, Errorf(ClassLocal, "write %s: %w", name, err)
+	}
+	if fi, err := root.Stat(base); err == nil && !fi.Mode().IsRegular() {
+		root.Close()
+		return nil, Errorf(ClassLocal, "write %s: it is there and is not a regular file", name)
+	}
+	removeDebris(root, ".")
+	f, err := CreateFile(root, base)
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	o := &Output{File: f, root: root}
+	if runtime.GOOS != "windows" {
+		o.lock = flock.New(root.Name() + string(os.PathSeparator) + f.temp)
+		if _, err := o.lock.TryLock(); err != nil {
+			o.Close()
+			return nil, Errorf(ClassLocal, "write %s: %w", name, err)
+		}
+	}
+	return o, nil
+}
+
+// Output is a [File] that holds its folder open.
+type Output struct {
+	*File
+	root *os.Root
+	lock *flock.Flock // on the temporary, for removeDebris; nil on Windows
+}
+
+// Commit is that of [File].
+func (o *Output) Commit() error {
+	defer o.release()
+	return o.File.Commit()
+}
+
+// Close is that of [File].
+func (o *Output) Close() error {
+	defer o.release()
+	return o.File.Close()
+}
+
+func (o *Output) release() {
+	if o.lock != nil {
+		o.lock.Close()
+	}
+	o.root.Close()
+}
+
+func splitPath(name string) (dir, base string) {
+	i := strings.LastIndexFunc(name, func(r rune) bool { return r == '/' || r == os.PathSeparator })
+	if i < 0 {
+		return ".", name
+	}
+	return name[:i+1], name[i+1:]
+}
+
+// removeDebris removes the temporaries in a folder that no living process
+// writes, and gives how many bytes that freed. A writer holds a lock on its
+// temporary; on Windows an open file can't be removed in any case.
+func removeDebris(root *os.Root, dir string) (files int, bytes int64) {
+	entries, err := fs.ReadDir(root.FS(), dir)
+	if err != nil {
+		return 0, 0
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix) || !e.Type().IsRegular() {
+			continue
+		}
+		name := path.Join(dir, e.Name())
+		if runtime.GOOS != "windows" {
+			lock := flock.New(root.Name()+string(os.PathSeparator)+name, flock.SetFlag(os.O_RDWR))
+			ok, err := lock.TryLock()
+			if err != nil || !ok {
+				continue
+			}
+			defer lock.Close()
+		}
+		fi, err := e.Info()
+		if err == nil && root.Remove(name) == nil {
+			files++
+			bytes += fi.Size()
+		}
+	}
+	return files, bytes
+}
+
+// diskError names the remedy where the disk is full.
+func diskError(name string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return Errorf(ClassLocal, "write %s: the disk is full; free some space or choose another disk, and run again: %w", name, err)
+	}
+	return Errorf(ClassLocal, "write %s: %w", name, err)
+}
+
+// syncDir makes a rename durable. Windows does it by itself and can't be asked.
+func syncDir(root *os.Root, dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,296 @@
+package layout
+
+import (
+	"bytes"
+	// The algorithms must be linked in for go-digest to know them.
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Limits on what is read from outside.
+const (
+	// MaxManifestSize bounds a manifest or an index, in bytes. Registries refuse
+	// larger ones (distribution-spec v1.1, "Pushing Manifests").
+	MaxManifestSize = 4 << 20
+
+	// MaxIndexDepth bounds how deeply indexes may nest below a root. Two levels
+	// occur in practice.
+	MaxIndexDepth = 8
+)
+
+// Media types of manifests, beside those of image-spec.
+const (
+	MediaTypeDockerManifest     = "application/vnd.docker.distribution.manifest.v2+json"
+	MediaTypeDockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
+	// MediaTypeArtifactManifest is that of image-spec v1.1.0-rc2. Nobody writes
+	// it any more, and registries still hold some.
+	MediaTypeArtifactManifest = "application/vnd.oci.artifact.manifest.v1+json"
+)
+
+// IsIndex reports whether a media type is that of an index.
+func IsIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
+}
+
+// IsManifest reports whether a media type is that of a manifest or an index:
+// something a registry serves under /manifests/, and whose children are known.
+func IsManifest(mediaType string) bool {
+	switch mediaType {
+	case ocispec.MediaTypeImageManifest, MediaTypeDockerManifest, MediaTypeArtifactManifest:
+		return true
+	}
+	return IsIndex(mediaType)
+}
+
+// Manifest is what a manifest or an index says. It is for reading only: content
+// travels as the bytes that were fetched, never as a Manifest written again.
+type Manifest struct {
+	MediaType    string
+	ArtifactType string
+	Config       *ocispec.Descriptor  // nil in an index
+	Layers       []ocispec.Descriptor // also the blobs of an artifact manifest
+	Manifests    []ocispec.Descriptor // the children of an index
+	Subject      *ocispec.Descriptor
+	Annotations  map[string]string
+}
+
+// Kind says what a node of the graph is, which decides where a registry keeps
+// it and where a bundle does.
+type Kind uint8
+
+// The kinds of nodes.
+const (
+	KindManifest Kind = iota // a manifest or an index
+	KindConfig
+	KindBlob
+)
+
+// Child is a descriptor and what its parent takes it for.
+type Child struct {
+	ocispec.Descriptor
+	Kind Kind
+}
+
+// Children gives what a manifest needs to be complete, in its order: the config,
+// then the layers, or the manifests of an index. The subject is not among them:
+// it needs no referrer, and a referrer outlives it.
+func (m *Manifest) Children() []Child {
+	c := make([]Child, 0, 1+len(m.Layers)+len(m.Manifests))
+	if m.Config != nil {
+		c = append(c, Child{*m.Config, KindConfig})
+	}
+	for _, d := range m.Layers {
+		c = append(c, Child{d, KindBlob})
+	}
+	for _, d := range m.Manifests {
+		// Build caches list plain layers in an index.
+		k := KindBlob
+		if IsManifest(d.MediaType) {
+			k = KindManifest
+		}
+		c = append(c, Child{d, k})
+	}
+	return c
+}
+
+// DecodeManifest reads the manifest or index that d describes. b must have been
+// verified.
+//
+// Errors: [ClassJSON] for what is not one JSON value or could be read in two
+// ways, [ClassMediaType] where the content is not of d's type, or of two types
+// at once (CVE-2021-41190), and those of [CheckDescriptor] for what it lists.
+func DecodeManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
+	var raw struct {
+		MediaType    string               `json:"mediaType"`
+		ArtifactType string               `json:"artifactType"`
+		Config       *ocispec.Descriptor  `json:"config"`
+		Layers       []ocispec.Descriptor `json:"layers"`
+		Blobs        []ocispec.Descriptor `json:"blobs"`
+		Manifests    []ocispec.Descriptor `json:"manifests"`
+		Subject      *ocispec.Descriptor  `json:"subject"`
+		Annotations  map[string]string    `json:"annotations"`
+	}
+	if err := decodeStrict(b, &raw); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if raw.MediaType != "" && raw.MediaType != d.MediaType {
+		return nil, Errorf(ClassMediaType, "manifest %s is listed as %q and calls itself %q", d.Digest, d.MediaType, raw.MediaType)
+	}
+	isIndex := IsIndex(d.MediaType)
+	if isIndex && (raw.Config != nil || raw.Layers != nil || raw.Blobs != nil) || !isIndex && raw.Manifests != nil {
+		return nil, Errorf(ClassMediaType, "manifest %s could be read as an image and as an index", d.Digest)
+	}
+	if raw.Config == nil && !isIndex && d.MediaType != MediaTypeArtifactManifest {
+		return nil, Errorf(ClassMediaType, "manifest %s has no config", d.Digest)
+	}
+	m := &Manifest{
+		MediaType: d.MediaType, ArtifactType: raw.ArtifactType,
+		Config: raw.Config, Layers: slices.Concat(raw.Layers, raw.Blobs), Manifests: raw.Manifests,
+		Subject: raw.Subject, Annotations: raw.Annotations,
+	}
+	for _, c := range m.Children() {
+		if err := CheckDescriptor(c.Descriptor); err != nil {
+			return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+		}
+	}
+	if m.Subject != nil {
+		if err := CheckDescriptor(*m.Subject); err != nil {
+			return nil, fmt.Errorf("manifest %s: subject: %w", d.Digest, err)
+		}
+	}
+	return m, nil
+}
+
+// DecodeIndex reads the index.json of a layout or a bundle. Its errors are those
+// of [DecodeManifest].
+func DecodeIndex(b []byte) (ocispec.Index, error) {
+	var idx ocispec.Index
+	if len(b) > MaxManifestSize {
+		return idx, Errorf(ClassLimit, "index.json has %d bytes, over the limit of %d", len(b), MaxManifestSize)
+	}
+	if err := decodeStrict(b, &idx); err != nil {
+		return idx, fmt.Errorf("index.json: %w", err)
+	}
+	if idx.MediaType != "" && !IsIndex(idx.MediaType) {
+		return idx, Errorf(ClassMediaType, "index.json calls itself %q", idx.MediaType)
+	}
+	if idx.SchemaVersion != 2 {
+		return idx, Errorf(ClassLayout, "index.json has schemaVersion %d; it must be 2", idx.SchemaVersion)
+	}
+	for _, d := range idx.Manifests {
+		if err := CheckDescriptor(d); err != nil {
+			return idx, fmt.Errorf("index.json: %w", err)
+		}
+	}
+	return idx, nil
+}
+
+// CheckDigest refuses what is no digest of an algorithm that airdeck verifies:
+// sha256 and sha512, in lower case. Paths are made from digests, so this stands
+// before any use of one (CVE-2024-3727, CVE-2024-37032).
+func CheckDigest(d digest.Digest) error {
+	if alg, _, ok := strings.Cut(string(d), ":"); ok && alg != "sha256" && alg != "sha512" {
+		return Errorf(ClassPolicy, "digest %q: only sha256 and sha512 are verified", clip(string(d)))
+	}
+	if err := d.Validate(); err != nil {
+		return Errorf(ClassDigest, "digest %q: %w", clip(string(d)), err)
+	}
+	return nil
+}
+
+// CheckDescriptor refuses a descriptor that can't be honoured: a malformed or
+// unknown digest ([ClassDigest], [ClassPolicy]), a negative size, or embedded
+// data that is not the content ([ClassSize], [ClassDigest]).
+func CheckDescriptor(d ocispec.Descriptor) error {
+	if err := CheckDigest(d.Digest); err != nil {
+		return err
+	}
+	if d.Size < 0 {
+		return Errorf(ClassSize, "%s has the size %d", d.Digest, d.Size)
+	}
+	if d.Data != nil {
+		if int64(len(d.Data)) != d.Size {
+			return Errorf(ClassSize, "%s embeds %d bytes of data for a size of %d", d.Digest, len(d.Data), d.Size)
+		}
+		if d.Digest.Algorithm().FromBytes(d.Data) != d.Digest {
+			return Errorf(ClassDigest, "%s embeds data with another digest", d.Digest)
+		}
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 160 {
+		return s[:160] + "…"
+	}
+	return s
+}
+
+// decodeStrict is json.Unmarshal without its leniency: readers disagree about
+// duplicate keys, keys in another case, invalid UTF-8 and what follows the
+// value, and what is verified here is read by others later.
+func decodeStrict(b []byte, v any) error {
+	if !utf8.Valid(b) {
+		return Errorf(ClassJSON, "not valid UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if err := checkValue(dec, "", 0); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return Errorf(ClassJSON, "data follows the JSON value")
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return Errorf(ClassJSON, "%w", err)
+	}
+	return nil
+}
+
+// maxJSONDepth is far beyond what any manifest needs.
+const maxJSONDepth = 64
+
+func checkValue(dec *json.Decoder, parent string, depth int) error {
+	tok, err := dec.Token()
+	if err != nil {
+		return Errorf(ClassJSON, "not JSON: %w", err)
+	}
+	delim, ok := tok.(json.Delim)
+	if !ok {
+		return nil
+	}
+	if depth == maxJSONDepth {
+		return Errorf(ClassLimit, "JSON nests deeper than %d levels", maxJSONDepth)
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		key := parent
+		if delim == '{' {
+			tok, err := dec.Token()
+			if err != nil {
+				return Errorf(ClassJSON, "not JSON: %w", err)
+			}
+			key = tok.(string)
+			// The keys of annotations are data, and case matters in them.
+			folded := key
+			if parent != "annotations" {
+				folded = strings.ToLower(key)
+				if known := knownKeys[folded]; known != "" && known != key {
+					return Errorf(ClassJSON, "key %q is ambiguous with %q", clip(key), known)
+				}
+			}
+			if seen[folded] {
+				return Errorf(ClassJSON, "key %q occurs twice", clip(key))
+			}
+			seen[folded] = true
+		}
+		if err := checkValue(dec, key, depth+1); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return Errorf(ClassJSON, "not JSON: %w", err)
+	}
+	return nil
+}
+
+// knownKeys are the keys that image-spec gives a meaning, by their lower case:
+// encoding/json takes "Layers" for "layers", other readers do not.
+var knownKeys = func() map[string]string {
+	m := map[string]string{}
+	for _, k := range []string{
+		"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests",
+		"subject", "annotations", "digest", "size", "urls", "data", "platform",
+	} {
+		m[strings.ToLower(k)] = k
+	}
+	return m
+}()

@@ -1,0 +1,114 @@
+package layout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/gofrs/flock"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Pruned says what [Store.Prune] removed.
+type Pruned struct {
+	References []string // names that were forgotten
+	Blobs      int      // blobs that no reference needs
+	Debris     int      // what killed runs left
+	Bytes      int64    // in both
+}
+
+// Prune forgets the references named in forget, and removes the blobs that no
+// remaining reference needs and what killed runs left behind.
+//
+// Errors: [ErrBusy] while another process uses the layout, [ErrNotFound] if it
+// lacks one of the references, and those of [Walker] if a manifest that is
+// needed can't be read; then nothing was removed.
+func (s *Store) Prune(ctx context.Context, forget ...string) (Pruned, error) {
+	var p Pruned
+	// Those who fetch or pack hold the lock shared: what they have fetched has
+	// no reference yet.
+	if err := s.use.Unlock(); err != nil {
+		return p, Errorf(ClassLocal, "lock of the layout: %w", err)
+	}
+	exclusive := flock.New(s.path(useLock))
+	ok, err := exclusive.TryLock()
+	if err != nil {
+		return p, Errorf(ClassLocal, "lock of the layout: %w", err)
+	}
+	if !ok {
+		return p, Errorf(ClassLocal, "layout %s: %w: run prune again when it has ended", s.root.Name(), ErrBusy)
+	}
+	defer exclusive.Close()
+
+	idx, err := s.Index()
+	if err != nil {
+		return p, err
+	}
+	for _, name := range forget {
+		if !slices.ContainsFunc(idx.Manifests, func(d ocispec.Descriptor) bool { return EntryName(d) == name }) {
+			return p, fmt.Errorf("layout %s: %q: %w: see airdeck list", s.root.Name(), name, ErrNotFound)
+		}
+	}
+	gone := func(d ocispec.Descriptor) bool { return slices.Contains(forget, EntryName(d)) }
+	needed := map[digest.Digest]struct{}{}
+	w := Walker{Source: s, Visit: func(n Node) error {
+		needed[n.Digest] = struct{}{}
+		return nil
+	}}
+	for _, d := range idx.Manifests {
+		if gone(d) {
+			continue
+		}
+		if err := w.Walk(ctx, d); err != nil {
+			return p, fmt.Errorf("%s: %w: fetch it again or forget it (airdeck prune %[1]s)", EntryName(d), err)
+		}
+	}
+	if len(forget) > 0 {
+		if err := s.UpdateIndex(ctx, func(i *ocispec.Index) error {
+			i.Manifests = slices.DeleteFunc(i.Manifests, gone)
+			return nil
+		}); err != nil {
+			return p, err
+		}
+		p.References = forget
+	}
+	p.Debris, p.Bytes = removeDebris(s.root, ".")
+	return p, s.sweep(ctx, needed, &p)
+}
+
+func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p *Pruned) error {
+	algorithms, err := fs.ReadDir(s.root.FS(), ocispec.ImageBlobsDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	for _, alg := range algorithms {
+		dir := path.Join(ocispec.ImageBlobsDir, alg.Name())
+		files, bytes := removeDebris(s.root, dir)
+		p.Debris += files
+		p.Bytes += bytes
+		blobs, err := fs.ReadDir(s.root.FS(), dir)
+		if err != nil {
+			return Errorf(ClassLocal, "%w", err)
+		}
+		for _, b := range blobs {
+			d := digest.Digest(alg.Name() + ":" + b.Name())
+			if _, ok := needed[d]; ok || CheckDigest(d) != nil || ctx.Err() != nil {
+				continue
+			}
+			fi, err := b.Info()
+			if err != nil {
+				continue
+			}
+			if err := s.root.Remove(path.Join(dir, b.Name())); err != nil {
+				return Errorf(ClassLocal, "%w", err)
+			}
+			p.Blobs++
+			p.Bytes += fi.Size()
+		}
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,358 @@
+package layout
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// LayoutFile is the content of the oci-layout file, byte for byte.
+const LayoutFile = `{"imageLayoutVersion":"1.0.0"}`
+
+const (
+	lockDir   = ".airdeck"
+	useLock   = lockDir + "/use.lock"
+	indexLock = lockDir + "/index.lock"
+)
+
+// Store is an OCI image layout directory, shared by all artifacts and runs. It
+// is safe for several goroutines and several processes.
+type Store struct {
+	root     *os.Root
+	progress Progress
+	durable  bool
+	use      *flock.Flock // shared while the Store is open; nil if read-only
+
+	mu    sync.Mutex
+	whole map[digest.Digest]struct{} // blobs seen whole by this Store
+}
+
+var _ Storage = (*Store)(nil)
+
+// StoreOptions are the options of [OpenStore]. nil stands for the defaults.
+type StoreOptions struct {
+	// ReadOnly opens a layout that any tool may have written, for reading. No
+	// lock is taken and nothing is written.
+	ReadOnly bool
+
+	// Durable brings each blob to the disk before Push returns, as a layout
+	// needs that is handed to others. In airdeck's own layout a blob that a
+	// power cut tore is found by its digest and fetched again.
+	Durable bool
+
+	// Progress is told when a damaged blob was removed.
+	Progress Progress
+}
+
+// OpenStore opens the layout in dir, and creates it unless it is to be read
+// only. The caller closes it.
+//
+// Errors: [ClassLayout] if dir holds a layout of another version or something
+// else, and [ErrBusy] while another process prunes it.
+func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error) {
+	if o == nil {
+		o = &StoreOptions{}
+	}
+	if !o.ReadOnly {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
+	}
+	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]struct{}{}}
+	if err := s.prepare(ctx, o.ReadOnly); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("layout %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func (s *Store) prepare(ctx context.Context, readOnly bool) error {
+	b, err := s.root.ReadFile(ocispec.ImageLayoutFile)
+	switch {
+	case err == nil:
+		if err := CheckLayoutFile(b); err != nil && (readOnly || len(b) > 0) {
+			return err
+		}
+	case readOnly || !errors.Is(err, fs.ErrNotExist):
+		return Errorf(ClassLayout, "it is no OCI image layout: %w", err)
+	}
+	if readOnly {
+		return nil
+	}
+	if err := s.root.MkdirAll(lockDir, 0o755); err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	s.use = flock.New(s.path(useLock))
+	if ok, err := s.use.TryRLockContext(ctx, lockPoll); err != nil || !ok {
+		return Errorf(ClassLocal, "lock: %w", err)
+	}
+	if len(b) > 0 {
+		return nil
+	}
+	if err := s.checkEmpty(); err != nil {
+		return err
+	}
+	return WriteFile(s.root, ocispec.ImageLayoutFile, []byte(LayoutFile))
+}
+
+// checkEmpty keeps a mistyped --layout from filling somebody's home directory.
+func (s *Store) checkEmpty() error {
+	entries, err := fs.ReadDir(s.root.FS(), ".")
+	if err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case lockDir, ocispec.ImageLayoutFile, ocispec.ImageIndexFile, ocispec.ImageBlobsDir:
+		default:
+			return Errorf(ClassLayout, "the directory holds other files and no oci-layout: name an empty one or a layout")
+		}
+	}
+	return nil
+}
+
+// CheckLayoutFile refuses an oci-layout file of a version that is not 1.0.0.
+func CheckLayoutFile(b []byte) error {
+	var l ocispec.ImageLayout
+	if len(b) > MaxManifestSize {
+		return Errorf(ClassLimit, "oci-layout has %d bytes", len(b))
+	}
+	if err := decodeStrict(b, &l); err != nil {
+		return fmt.Errorf("oci-layout: %w", err)
+	}
+	if l.Version != ocispec.ImageLayoutVersion {
+		return Errorf(ClassLayout, "oci-layout has version %q; airdeck reads %s", clip(l.Version), ocispec.ImageLayoutVersion)
+	}
+	return nil
+}
+
+// Close lets go of the directory.
+func (s *Store) Close() error {
+	if s.use != nil {
+		s.use.Close()
+	}
+	return s.root.Close()
+}
+
+// lockPoll is how often a lock that another process holds is tried again.
+const lockPoll = 50 * time.Millisecond
+
+func (s *Store) path(name string) string {
+	return s.root.Name() + string(os.PathSeparator) + name
+}
+
+func blobPath(d digest.Digest) string {
+	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
+
+// Fetch implements [Source].
+func (s *Store) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if err := CheckDescriptor(d); err != nil {
+		return nil, err
+	}
+	f, err := s.root.Open(blobPath(d.Digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("layout %s: %s: %w", s.root.Name(), d.Digest, ErrNotFound)
+	}
+	if err != nil {
+		return nil, Errorf(ClassLocal, "%w", err)
+	}
+	fi, err := f.Stat()
+	if err == nil && fi.Size() != d.Size {
+		err = &CorruptError{Descriptor: d, Read: fi.Size()}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return VerifyReadCloser(f, d), nil
+}
+
+// Exists implements [Sink]. A blob whose bytes do not hash to its name is
+// removed, and a note says so.
+func (s *Store) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	if s.knownWhole(d.Digest) {
+		return true, nil
+	}
+	rc, err := s.Fetch(ctx, d)
+	if err == nil {
+		_, err = io.Copy(io.Discard, ctxReader{ctx, rc})
+		rc.Close()
+	}
+	var corrupt *CorruptError
+	switch {
+	case err == nil:
+		s.setWhole(d.Digest)
+		return true, nil
+	case isNotFound(err):
+		return false, nil
+	case errors.As(err, &corrupt):
+		s.progress.Note(fmt.Sprintf("the layout's copy is replaced: %v", corrupt))
+		return false, s.root.Remove(blobPath(d.Digest))
+	default:
+		return false, err
+	}
+}
+
+func (s *Store) knownWhole(d digest.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.whole[d]
+	return ok
+}
+
+func (s *Store) setWhole(d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.whole[d] = struct{}{}
+}
+
+// Push implements [Sink].
+func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) error {
+	if err := CheckDescriptor(d); err != nil {
+		return err
+	}
+	if s.knownWhole(d.Digest) {
+		return nil
+	}
+	name := blobPath(d.Digest)
+	if err := s.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	f, err := CreateFile(s.root, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, NewVerifier(ctxReader{ctx, r}, d)); err != nil {
+		return err
+	}
+	if err := f.commit(s.durable); err != nil {
+		return err
+	}
+	s.setWhole(d.Digest)
+	return nil
+}
+
+// Index reads index.json. A layout that was never written to has an empty one.
+func (s *Store) Index() (ocispec.Index, error) {
+	_, idx, err := s.ReadIndex()
+	if errors.Is(err, ErrNotFound) {
+		return ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}, nil
+	}
+	return idx, err
+}
+
+// ReadIndex gives the bytes of index.json and what they say.
+//
+// Errors: [ErrNotFound] where there is none, and those of [DecodeIndex].
+func (s *Store) ReadIndex() ([]byte, ocispec.Index, error) {
+	f, err := s.root.Open(ocispec.ImageIndexFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ocispec.Index{}, Errorf(ClassLayout, "layout %s has no index.json: %w", s.root.Name(), ErrNotFound)
+	}
+	if err != nil {
+		return nil, ocispec.Index{}, Errorf(ClassLocal, "%w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxManifestSize+1))
+	if err != nil {
+		return nil, ocispec.Index{}, Errorf(ClassLocal, "%w", err)
+	}
+	idx, err := DecodeIndex(b)
+	if err != nil {
+		return nil, idx, fmt.Errorf("layout %s is damaged: remove its index.json and run again (blobs are kept and found by their digest): %w", s.root.Name(), err)
+	}
+	return b, idx, nil
+}
+
+// UpdateIndex changes index.json: it locks, reads, calls edit, sorts the entries
+// and replaces the file at once. If edit gives an error, nothing is changed.
+func (s *Store) UpdateIndex(ctx context.Context, edit func(*ocispec.Index) error) (err error) {
+	lock := flock.New(s.path(indexLock))
+	if ok, err := lock.TryLockContext(ctx, lockPoll); err != nil || !ok {
+		return Errorf(ClassLocal, "lock of the layout: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	idx, err := s.Index()
+	if err != nil {
+		return err
+	}
+	if err := edit(&idx); err != nil {
+		return err
+	}
+	b, err := MarshalIndex(idx)
+	if err != nil {
+		return err
+	}
+	return WriteFile(s.root, ocispec.ImageIndexFile, b)
+}
+
+// MarshalIndex sorts the entries of an index.json and gives its bytes, the same
+// for the same entries.
+func MarshalIndex(idx ocispec.Index) ([]byte, error) {
+	idx.SchemaVersion = 2
+	idx.MediaType = ocispec.MediaTypeImageIndex
+	idx.Manifests = slices.Clone(idx.Manifests)
+	SortEntries(idx.Manifests)
+	if idx.Manifests == nil {
+		idx.Manifests = []ocispec.Descriptor{}
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(idx); err != nil {
+		return nil, fmt.Errorf("index.json: %w", err)
+	}
+	if b.Len() > MaxManifestSize {
+		return nil, Errorf(ClassLimit, "index.json would have %d bytes, over the limit of %d: fewer artifacts in one layout, please", b.Len(), MaxManifestSize)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Add names artifacts in the index. An entry of the same name is replaced.
+func (s *Store) Add(ctx context.Context, named ...ocispec.Descriptor) error {
+	return s.UpdateIndex(ctx, func(idx *ocispec.Index) error {
+		fresh := map[string]bool{}
+		for _, d := range named {
+			fresh[EntryName(d)] = true
+		}
+		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d ocispec.Descriptor) bool {
+			n := EntryName(d)
+			return n != "" && fresh[n]
+		})
+		idx.Manifests = append(idx.Manifests, named...)
+		return nil
+	})
+}
+
+// ctxReader ends a long copy when ctx does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,110 @@
+package layout
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Node is a descriptor that a walk has come to.
+type Node struct {
+	ocispec.Descriptor
+	Kind     Kind
+	Manifest *Manifest // what it says; nil unless Kind is KindManifest
+	Raw      []byte    // the verified bytes of a manifest; valid during the visit
+}
+
+// Walker visits the graph below one or more roots, depth first, a parent before
+// its children and children in their listed order. It comes to each digest once
+// in all its walks, so a diamond of indexes costs no more than its nodes. A
+// digest that is listed both as a manifest and as a blob is visited as each.
+//
+// A Walker is for one goroutine.
+type Walker struct {
+	Source Source
+
+	// Visit is called for each node. Its error ends the walk.
+	Visit func(Node) error
+
+	// Fault, where it is set, is called for a manifest that can't be read or
+	// decoded, and for a graph over its limits. nil from it goes on without
+	// that node's children. Where it is not set, the error ends the walk.
+	Fault func(ocispec.Descriptor, error) error
+
+	seen map[visited]struct{}
+}
+
+type visited struct {
+	digest   digest.Digest
+	manifest bool
+}
+
+// Walk visits what is below root, which is taken for a manifest if its media
+// type is one and for a blob otherwise.
+//
+// Errors: those of the source, of [DecodeManifest] and of the Visit function, and
+// [ClassGraph] for indexes nested over [MaxIndexDepth].
+func (w *Walker) Walk(ctx context.Context, root ocispec.Descriptor) error {
+	if w.seen == nil {
+		w.seen = map[visited]struct{}{}
+	}
+	k := KindBlob
+	if IsManifest(root.MediaType) {
+		k = KindManifest
+	}
+	return w.walk(ctx, Child{root, k}, 0)
+}
+
+func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
+	key := visited{c.Digest, c.Kind == KindManifest}
+	if _, ok := w.seen[key]; ok {
+		return nil
+	}
+	w.seen[key] = struct{}{}
+	if c.Kind != KindManifest {
+		return w.Visit(Node{Descriptor: c.Descriptor, Kind: c.Kind})
+	}
+	n, err := w.read(ctx, c, depth)
+	if err != nil {
+		if w.Fault == nil || ctx.Err() != nil {
+			return err
+		}
+		return w.Fault(c.Descriptor, err)
+	}
+	if err := w.Visit(n); err != nil {
+		return err
+	}
+	children := n.Manifest.Children()
+	n = Node{} // let go of the bytes before going deeper
+	for _, child := range children {
+		if err := w.walk(ctx, child, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Walker) read(ctx context.Context, c Child, depth int) (Node, error) {
+	if err := ctx.Err(); err != nil {
+		return Node{}, err
+	}
+	if depth > MaxIndexDepth {
+		return Node{}, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", c.Digest, MaxIndexDepth)
+	}
+	raw, err := ReadAll(ctx, w.Source, c.Descriptor)
+	if err != nil {
+		return Node{}, err
+	}
+	m, err := DecodeManifest(c.Descriptor, raw)
+	if err != nil {
+		return Node{}, err
+	}
+	return Node{Descriptor: c.Descriptor, Kind: c.Kind, Manifest: m, Raw: raw}, nil
+}
+
+// Walk visits the graph below one root, each digest once. See [Walker].
+func Walk(ctx context.Context, src Source, root ocispec.Descriptor, visit func(Node) error) error {
+	w := Walker{Source: src, Visit: visit}
+	return w.Walk(ctx, root)
+}
