@@ -383,19 +383,20 @@ func (a *tarArchive) checkHead(fault func(Fault)) error {
 		return nil
 	}
 	var buf chunkBuffer
-	if err := a.compare(0, a.headStart, &buf); err != nil {
+	if err := a.compare(0, a.headStart, &buf, true); err != nil {
 		fault(Fault{Class: layout.ClassOf(err), Message: err.Error()})
 	}
 	var end [endSize]byte
-	if err := a.compare(a.c.size()-endSize, end[:], &buf); err != nil {
+	if err := a.compare(a.c.size()-endSize, end[:], &buf, true); err != nil {
 		fault(Fault{Class: layout.ClassOf(err), Message: err.Error()})
 	}
 	return nil
 }
 
-func (a *tarArchive) compare(off int64, want []byte, buf *chunkBuffer) error {
+// compare looks for certain bytes at a place of the archive.
+func (a *tarArchive) compare(off int64, want []byte, buf *chunkBuffer, verify bool) error {
 	for len(want) > 0 {
-		b, err := a.c.chunk(off, int64(len(want)), buf, true)
+		b, err := a.c.chunk(off, int64(len(want)), buf, verify)
 		if err != nil {
 			return err
 		}
@@ -408,10 +409,12 @@ func (a *tarArchive) compare(off int64, want []byte, buf *chunkBuffer) error {
 	return nil
 }
 
+// checkBlob hashes a blob. The checksum of its frames is left aside: the digest
+// tells which of the blobs in a frame is damaged, the checksum does not.
 func (a *tarArchive) checkBlob(ctx context.Context, e blobExtent, buf *chunkBuffer) error {
 	if a.canonical {
-		if err := a.compare(e.offset-blockSize, appendHeader(nil, blobName(e.digest), e.size), buf); err != nil {
-			return err
+		if err := a.compare(e.offset-blockSize, appendHeader(nil, blobName(e.digest), e.size), buf, false); err != nil {
+			return fmt.Errorf("header of blob %s: %w", e.digest, err)
 		}
 	}
 	hash := e.digest.Algorithm().Digester()
@@ -421,7 +424,7 @@ func (a *tarArchive) checkBlob(ctx context.Context, e blobExtent, buf *chunkBuff
 		}
 		b, err := a.c.chunk(off, end-off, buf, false)
 		if err != nil {
-			return err
+			return fmt.Errorf("blob %s can't be read: %w", e.digest, err)
 		}
 		hash.Hash().Write(b)
 		off += int64(len(b))
@@ -431,7 +434,9 @@ func (a *tarArchive) checkBlob(ctx context.Context, e blobExtent, buf *chunkBuff
 	}
 	if a.canonical {
 		var zeros [blockSize]byte
-		return a.compare(e.offset+e.size, zeros[:padding(e.size)], buf)
+		if err := a.compare(e.offset+e.size, zeros[:padding(e.size)], buf, false); err != nil {
+			return fmt.Errorf("padding of blob %s: %w", e.digest, err)
+		}
 	}
 	return nil
 }

@@ -208,6 +208,9 @@ func (r *Reader) locate(ctx context.Context, rep *Report) error {
 // Digest is that of [Reader.Digest].
 func (v *Verified) Digest() digest.Digest { return v.r.Digest() }
 
+// RawIndex is index.json, byte for byte. It must not be changed.
+func (v *Verified) RawIndex() []byte { return v.r.raw }
+
 // Index is that of [Reader.Index].
 func (v *Verified) Index() ocispec.Index { return v.r.Index() }
 

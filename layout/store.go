@@ -344,6 +344,22 @@ func (s *Store) Add(ctx context.Context, named ...ocispec.Descriptor) error {
 	})
 }
 
+// Export ends the use of this directory as a store of airdeck and leaves it as a
+// plain layout: index is written as it is, and the lock files go. The Store can
+// only be closed after that.
+func (s *Store) Export(index []byte) error {
+	if err := WriteFile(s.root, ocispec.ImageIndexFile, index); err != nil {
+		return err
+	}
+	if err := s.use.Close(); err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	if err := s.root.RemoveAll(lockDir); err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	return nil
+}
+
 // ctxReader ends a long copy when ctx does.
 type ctxReader struct {
 	ctx context.Context

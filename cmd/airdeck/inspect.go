@@ -1,0 +1,219 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/urfave/cli/v2"
+
+	"github.com/airdeck/airdeck/bundle"
+	"github.com/airdeck/airdeck/deck"
+	"github.com/airdeck/airdeck/layout"
+)
+
+func inspectCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:        "inspect",
+		Usage:       "show what a bundle says it holds, without reading the blobs",
+		ArgsUsage:   "BUNDLE",
+		Description: "Only the head of the file is read: whether the rest is whole, airdeck verify tells.",
+		Flags:       []cli.Flag{tmpdirFlag()},
+	}, 1, 1, inspect)
+}
+
+// inspected is the result of inspect.
+type inspected struct {
+	Digest    digest.Digest        `json:"digest"`
+	Artifacts []*inspectedManifest `json:"artifacts"`
+}
+
+// inspectedManifest is a manifest or an index. A root has a reference.
+type inspectedManifest struct {
+	Reference    string               `json:"reference,omitempty"`
+	Kind         string               `json:"kind"`
+	Title        string               `json:"title,omitempty"`
+	Digest       digest.Digest        `json:"digest"`
+	MediaType    string               `json:"mediaType"`
+	ArtifactType string               `json:"artifactType,omitempty"`
+	Platform     string               `json:"platform,omitempty"`
+	Size         int64                `json:"size"`
+	Blobs        []*inspectedBlob     `json:"blobs,omitempty"`
+	Manifests    []*inspectedManifest `json:"manifests,omitempty"`
+}
+
+type inspectedBlob struct {
+	Title      string        `json:"title,omitempty"`
+	MediaType  string        `json:"mediaType"`
+	Digest     digest.Digest `json:"digest"`
+	Size       int64         `json:"size"`
+	Config     bool          `json:"config,omitempty"`
+	SharedWith []string      `json:"sharedWith,omitempty"` // other artifacts of the bundle
+}
+
+func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
+	r, err := openBundle(ctx, c, ui, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	in := &inspector{r: r, users: map[digest.Digest][]string{}}
+	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
+	for _, e := range r.Index().Manifests {
+		m, err := in.artifact(ctx, e)
+		if err != nil {
+			return fmt.Errorf("%s: %w", cmp.Or(layout.EntryName(e), e.Digest.String()), err)
+		}
+		res.Artifacts = append(res.Artifacts, m)
+	}
+	for _, m := range res.Artifacts {
+		in.share(m, nameOf(m))
+	}
+	return ui.result(res, func(p func(string, ...any)) {
+		p("%s: %s", oneLine(c.Args().First()), count(len(res.Artifacts), "artifact"))
+		for _, m := range res.Artifacts {
+			showManifest(p, m, "")
+		}
+		p("bundle %s", res.Digest)
+	})
+}
+
+func nameOf(m *inspectedManifest) string { return cmp.Or(m.Reference, m.Digest.String()) }
+
+// inspector builds the tree of each artifact.
+type inspector struct {
+	r     *bundle.Reader
+	users map[digest.Digest][]string // by blob: the artifacts that need it
+}
+
+func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspectedManifest, error) {
+	nodes := map[digest.Digest]*layout.Manifest{}
+	err := in.r.Walk(ctx, e, func(n layout.Node) error {
+		if n.Kind == layout.KindManifest {
+			nodes[n.Digest] = n.Manifest
+		} else {
+			in.users[n.Digest] = append(in.users[n.Digest], cmp.Or(layout.EntryName(e), e.Digest.String()))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err := in.tree(ctx, e, nodes)
+	if err == nil {
+		m.Reference = layout.EntryName(e)
+	}
+	return m, err
+}
+
+func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[digest.Digest]*layout.Manifest) (*inspectedManifest, error) {
+	man := nodes[d.Digest]
+	out := &inspectedManifest{Kind: kindOf(d, man), Digest: d.Digest, MediaType: d.MediaType, Platform: platform(d.Platform), Size: d.Size}
+	if man == nil {
+		return out, nil
+	}
+	delete(nodes, d.Digest) // a manifest that occurs twice is shown once
+	out.ArtifactType = cmp.Or(man.ArtifactType, d.ArtifactType)
+	out.Title = man.Annotations[ocispec.AnnotationTitle]
+	if man.Config != nil && man.Config.MediaType == deck.MediaTypeConfig {
+		if b, err := in.r.Config(ctx, *man.Config); err == nil {
+			var spec struct{ Title string }
+			if json.Unmarshal(b, &spec) == nil {
+				out.Title = spec.Title
+			}
+		}
+	}
+	for _, c := range man.Children() {
+		if c.Kind == layout.KindManifest {
+			sub, err := in.tree(ctx, c.Descriptor, nodes)
+			if err != nil {
+				return nil, err
+			}
+			out.Manifests = append(out.Manifests, sub)
+			continue
+		}
+		out.Blobs = append(out.Blobs, &inspectedBlob{
+			Title: c.Annotations[ocispec.AnnotationTitle], MediaType: c.MediaType, Digest: c.Digest, Size: c.Size,
+			Config: c.Kind == layout.KindConfig,
+		})
+	}
+	return out, nil
+}
+
+// share tells of each blob which other artifacts have it too.
+func (in *inspector) share(m *inspectedManifest, self string) {
+	for _, b := range m.Blobs {
+		for _, u := range in.users[b.Digest] {
+			if u != self && !slices.Contains(b.SharedWith, u) {
+				b.SharedWith = append(b.SharedWith, u)
+			}
+		}
+	}
+	for _, sub := range m.Manifests {
+		in.share(sub, self)
+	}
+}
+
+// kindOf says what an artifact is, in a person's words where there are some.
+func kindOf(d ocispec.Descriptor, m *layout.Manifest) string {
+	switch {
+	case layout.IsIndex(d.MediaType):
+		return "index"
+	case m == nil:
+		return cmp.Or(d.MediaType, "blob")
+	case m.ArtifactType == deck.MediaTypeArtifact:
+		return "deck"
+	case m.Config != nil && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == "application/vnd.docker.container.image.v1+json"):
+		return "image"
+	case m.ArtifactType != "":
+		return m.ArtifactType
+	case m.Config != nil:
+		return m.Config.MediaType
+	}
+	return d.MediaType
+}
+
+func platform(p *ocispec.Platform) string {
+	if p == nil {
+		return ""
+	}
+	return strings.TrimSuffix(strings.Join([]string{p.OS, p.Architecture, p.Variant}, "/"), "/")
+}
+
+func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
+	head := []string{oneLine(m.Kind)}
+	if m.Title != "" {
+		head = append(head, fmt.Sprintf("%q", m.Title))
+	}
+	if m.Platform != "" {
+		head = append(head, oneLine(m.Platform))
+	}
+	if m.Reference != "" {
+		p("%s%s", indent, oneLine(m.Reference))
+		indent += "  "
+	}
+	p("%s%s %s", indent, strings.Join(head, " "), m.Digest)
+	for _, b := range m.Blobs {
+		line := fmt.Sprintf("%s  %8s  %s", indent, size(b.Size), oneLine(b.MediaType))
+		switch {
+		case b.Config:
+			line += " (config)"
+		case b.Title != "":
+			line += " " + oneLine(b.Title)
+		default:
+			line += " " + b.Digest.String()
+		}
+		if len(b.SharedWith) > 0 {
+			line += ", shared with " + oneLine(strings.Join(b.SharedWith, ", "))
+		}
+		p("%s", line)
+	}
+	for _, sub := range m.Manifests {
+		showManifest(p, sub, indent+"  ")
+	}
+}

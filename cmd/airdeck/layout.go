@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+func listCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:  "list",
+		Usage: "show what the layout holds",
+		Flags: []cli.Flag{layoutFlag()},
+	}, 0, 0, list)
+}
+
+// listed is one line of list.
+type listed struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	Kind      string `json:"kind"`
+	Blobs     int    `json:"blobs"`
+	Bytes     int64  `json:"bytes"` // of its blobs, each once
+}
+
+func list(ctx context.Context, c *cli.Context, ui *ui) error {
+	store, err := openLayout(ctx, c, ui)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	idx, err := store.Index()
+	if err != nil {
+		return err
+	}
+	all := []listed{}
+	for _, e := range idx.Manifests {
+		l := listed{Reference: layout.EntryName(e), Digest: e.Digest.String()}
+		err := layout.Walk(ctx, store, e, func(n layout.Node) error {
+			if n.Digest == e.Digest {
+				l.Kind = kindOf(e, n.Manifest)
+			}
+			l.Blobs++
+			l.Bytes += n.Size
+			return nil
+		})
+		if err != nil {
+			l.Kind = "damaged: pack it again, or forget it with airdeck prune"
+		}
+		all = append(all, l)
+	}
+	return ui.result(all, func(p func(string, ...any)) {
+		for _, l := range all {
+			p("%s %s %s, %s, %s", oneLine(l.Reference), l.Digest, oneLine(l.Kind), count(l.Blobs, "blob"), size(l.Bytes))
+		}
+	})
+}
+
+func pruneCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "prune",
+		Usage:     "remove from the layout what no reference needs, and what killed runs left",
+		ArgsUsage: "[REF…]",
+		Description: "The references that are named are forgotten first. The rest stays, with all that it\n" +
+			"needs.",
+		Flags: []cli.Flag{layoutFlag()},
+	}, 0, -1, prune)
+}
+
+// pruned is the result of prune.
+type pruned struct {
+	References int   `json:"references"`
+	Blobs      int   `json:"blobs"`
+	Debris     int   `json:"debris"`
+	Bytes      int64 `json:"bytes"`
+}
+
+func prune(ctx context.Context, c *cli.Context, ui *ui) error {
+	store, err := openLayout(ctx, c, ui)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	got, err := store.Prune(ctx, c.Args().Slice()...)
+	if err != nil {
+		return err
+	}
+	res := pruned{len(got.References), got.Blobs, got.Debris, got.Bytes}
+	return ui.result(res, func(p func(string, ...any)) {
+		p("removed %s, %s and %s of killed runs: %s freed", count(res.References, "reference"),
+			count(res.Blobs, "blob"), count(res.Debris, "file"), size(res.Bytes))
+	})
+}

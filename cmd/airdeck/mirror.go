@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
+
+	"github.com/airdeck/airdeck/layout"
+	"github.com/airdeck/airdeck/mirror"
+)
+
+func mirrorCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "mirror",
+		Usage:     "verify a bundle and publish it into a registry",
+		ArgsUsage: "BUNDLE REGISTRY[/PREFIX]",
+		Description: "ghcr.io/acme/decks/intro:v1 becomes REGISTRY/PREFIX/acme/decks/intro:v1. Nothing is sent\n" +
+			"before the whole bundle is verified, and a tag that names something else is not moved.",
+		Flags: append([]cli.Flag{
+			&cli.StringSliceFlag{Name: "map", Usage: "put what begins with FROM under TO instead (`FROM=TO`, repeatable; the longest fit decides)"},
+			&cli.BoolFlag{Name: "keep-host", Usage: "keep the source's host as the first part of the path"},
+			&cli.BoolFlag{Name: "force", Usage: "move tags that name something else"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be sent, and send nothing"},
+			&cli.StringFlag{Name: "report", Usage: "write what happened to `FILE`, as JSON"},
+			expectFlag(), tmpdirFlag(), jobsFlag("upload in parallel"),
+		}, registryFlags()...),
+	}, 2, 2, mirrorRun)
+}
+
+// mirrored is the result of mirror.
+type mirrored struct {
+	Bundle      digest.Digest `json:"bundle"`
+	Destination string        `json:"destination"`
+	*mirror.Report
+}
+
+func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
+	dest, err := destination(c)
+	if err != nil {
+		return err
+	}
+	client, err := newClient(c, ui, dest.Registry)
+	if err != nil {
+		return err
+	}
+	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer closeBundle()
+	targets, err := dest.Targets(v.Index().Manifests)
+	if err != nil {
+		return err
+	}
+	plan, err := client.Plan(ctx, v, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Force: c.Bool("force")})
+	if err != nil {
+		return err
+	}
+	if c.Bool("dry-run") {
+		return showPlan(ui, plan)
+	}
+	rep, err := plan.Push(ctx)
+	res := mirrored{v.Digest(), c.Args().Get(1), rep}
+	if file := c.String("report"); file != "" {
+		err = errors.Join(err, writeJSON(file, res))
+	}
+	return errors.Join(err, showMirrored(ui, res))
+}
+
+func destination(c *cli.Context) (mirror.Destination, error) {
+	d, err := mirror.ParseDestination(c.Args().Get(1))
+	if err != nil {
+		return d, usagef("%s", err)
+	}
+	d.KeepHost = c.Bool("keep-host")
+	for _, s := range c.StringSlice("map") {
+		m, err := mirror.ParseMapping(s)
+		if err != nil {
+			return d, usagef("%s", err)
+		}
+		d.Map = append(d.Map, m)
+	}
+	return d, nil
+}
+
+func writeJSON(file string, v any) error {
+	f, err := layout.CreateOutput(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	enc := json.NewEncoder(f)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// planned is one line of mirror --dry-run.
+type planned struct {
+	Source   string          `json:"source"`
+	Target   string          `json:"target"`
+	Digest   digest.Digest   `json:"digest"`
+	Tag      mirror.TagState `json:"tag"`
+	Existing digest.Digest   `json:"existing,omitempty"` // what the tag names, where it is moved
+	Blobs    int             `json:"blobs"`
+	Missing  int             `json:"missing"` // blobs
+}
+
+func showPlan(ui *ui, plan *mirror.Plan) error {
+	blobs, bytes := plan.ToSend()
+	res := struct {
+		Artifacts []planned `json:"artifacts"`
+		Blobs     int       `json:"blobs"`
+		Bytes     int64     `json:"bytes"`
+	}{[]planned{}, blobs, bytes}
+	for _, a := range plan.Artifacts {
+		missing, _ := a.Missing()
+		res.Artifacts = append(res.Artifacts, planned{
+			a.Source, a.Reference.String(), a.Descriptor.Digest, a.Tag, a.Existing, a.Blobs(), missing,
+		})
+	}
+	return ui.result(res, func(p func(string, ...any)) {
+		for _, a := range res.Artifacts {
+			p("%s -> %s", oneLine(a.Source), a.Target)
+			text := map[mirror.TagState]string{
+				mirror.TagNew: "new", mirror.TagSame: "there already", mirror.TagMoved: fmt.Sprintf("the tag names %s", a.Existing),
+			}[a.Tag]
+			p("  %s; %d of %s missing", text, a.Missing, count(a.Blobs, "blob"))
+		}
+		p("to send: %s, %s", count(blobs, "blob"), size(bytes))
+	})
+}
+
+func showMirrored(ui *ui, res mirrored) error {
+	return ui.result(res, func(p func(string, ...any)) {
+		present := 0
+		for _, a := range res.Artifacts {
+			p("%s %s -> %s", a.Status, oneLine(a.Source), a.Target)
+			if a.Error != "" {
+				p("  %s", oneLine(a.Error))
+			}
+			if a.Status == mirror.StatusPresent {
+				present++
+			}
+		}
+		switch {
+		case len(res.Artifacts) == 0:
+		case present == len(res.Artifacts):
+			p("nothing to send: all of it is there")
+		default:
+			p("sent %s, %s; %d mounted from other repositories", count(res.Uploaded, "blob"), size(res.Bytes), res.Mounted)
+		}
+	})
+}
+
+func loginCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:        "login",
+		Usage:       "check a user name and password with a registry, and keep them",
+		ArgsUsage:   "REGISTRY",
+		Description: "They are kept in the Docker configuration, or in the credential helper that it names.",
+		Flags:       registryFlags(),
+	}, 1, 1, func(ctx context.Context, c *cli.Context, ui *ui) error {
+		host := c.Args().First()
+		if c.String("username") == "" {
+			return usagef("who are you? --username NAME")
+		}
+		client, err := newClient(c, ui, host)
+		if err != nil {
+			return err
+		}
+		if err := client.Login(ctx); err != nil {
+			return err
+		}
+		return ui.result(map[string]string{"registry": host}, func(p func(string, ...any)) { p("logged in to %s", host) })
+	})
+}
+
+func logoutCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "logout",
+		Usage:     "forget the user name and password for a registry",
+		ArgsUsage: "REGISTRY",
+	}, 1, 1, func(ctx context.Context, c *cli.Context, ui *ui) error {
+		host := c.Args().First()
+		client, err := newClient(c, ui, host)
+		if err != nil {
+			return err
+		}
+		if err := client.Logout(ctx, host); err != nil {
+			return err
+		}
+		return ui.result(map[string]string{"registry": host}, func(p func(string, ...any)) { p("logged out of %s", host) })
+	})
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
+
+	"github.com/airdeck/airdeck/bundle"
+	"github.com/airdeck/airdeck/layout"
+)
+
+func expectFlag() cli.Flag {
+	return &cli.StringFlag{Name: "expect", Usage: "demand that the bundle's digest is `DIGEST`, as pack printed it"}
+}
+
+func expected(c *cli.Context) (digest.Digest, error) {
+	s := c.String("expect")
+	if s == "" {
+		return "", nil
+	}
+	d := digest.Digest(s)
+	if err := layout.CheckDigest(d); err != nil || d.Algorithm() != digest.SHA256 {
+		return "", usagef("--expect %q: a bundle's digest is sha256: and 64 hexadecimal digits", s)
+	}
+	return d, nil
+}
+
+func verifyCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:        "verify",
+		Usage:       "check every digest in a bundle, and report all that is wrong",
+		ArgsUsage:   "BUNDLE",
+		Description: "BUNDLE is a file or an unpacked layout directory; - reads a pipe in one pass.",
+		Flags:       []cli.Flag{expectFlag(), tmpdirFlag(), jobsFlag("hash in parallel")},
+	}, 1, 1, verify)
+}
+
+func verify(ctx context.Context, c *cli.Context, ui *ui) error {
+	expect, err := expected(c)
+	if err != nil {
+		return err
+	}
+	name := c.Args().First()
+	o := &bundle.VerifyOptions{Expect: expect, Jobs: c.Int("jobs"), Progress: ui.progress()}
+	var rep *bundle.Report
+	if name == "-" {
+		rep, err = bundle.VerifyStream(ctx, os.Stdin, o)
+	} else {
+		var r *bundle.Reader
+		if r, err = openBundle(ctx, c, ui, name); err != nil {
+			return err
+		}
+		defer r.Close()
+		_, rep, err = r.Verify(ctx, o)
+	}
+	if rep == nil {
+		return err
+	}
+	return errors.Join(err, showReport(ui, name, rep))
+}
+
+func showReport(ui *ui, name string, rep *bundle.Report) error {
+	return ui.result(rep, func(p func(string, ...any)) {
+		if len(rep.Faults) == 0 {
+			p("%s: %s, %s, %s: every digest matches", oneLine(name), count(rep.Artifacts, "artifact"), count(rep.Blobs, "blob"), size(rep.Bytes))
+			p("bundle %s", rep.Digest)
+			return
+		}
+		p("%s: %s", oneLine(name), count(len(rep.Faults), "fault"))
+		for _, f := range rep.Faults {
+			where := ""
+			if f.Offset != nil {
+				where = fmt.Sprintf(" (at offset %d of the file)", *f.Offset)
+			}
+			p("  %s: %s%s", f.Class, oneLine(f.Message), where)
+			for _, a := range f.Artifacts {
+				p("    needed by %s", oneLine(a))
+			}
+		}
+	})
+}
+
+// openVerified opens a bundle and verifies all of it. The caller closes it.
+func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (*bundle.Verified, func() error, error) {
+	expect, err := expected(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := openBundle(ctx, c, ui, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, rep, err := r.Verify(ctx, &bundle.VerifyOptions{Expect: expect, Jobs: c.Int("jobs"), Progress: ui.progress()})
+	if err != nil {
+		if rep != nil && !ui.json {
+			err = errors.Join(err, showReport(ui, name, rep))
+		}
+		return nil, nil, errors.Join(err, r.Close())
+	}
+	return v, r.Close, nil
+}
+
+func unpackCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:        "unpack",
+		Usage:       "write a bundle as an OCI image layout directory",
+		ArgsUsage:   "BUNDLE DIR",
+		Description: "DIR must not exist. It appears when it is complete; a run that was interrupted is\ngone on with by the next.",
+		Flags:       []cli.Flag{expectFlag(), tmpdirFlag(), jobsFlag("hash and write in parallel")},
+	}, 2, 2, unpack)
+}
+
+// unpacked is the result of unpack.
+type unpacked struct {
+	Directory string        `json:"directory"`
+	Digest    digest.Digest `json:"digest"`
+	Artifacts int           `json:"artifacts"`
+}
+
+func unpack(ctx context.Context, c *cli.Context, ui *ui) error {
+	dir := filepath.Clean(c.Args().Get(1))
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w: name a directory that is not there", dir, layout.ErrExists)
+	}
+	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
+	if err != nil {
+		return err
+	}
+	defer closeBundle()
+	if err := unpackTo(ctx, c, ui, v, dir); err != nil {
+		return err
+	}
+	res := unpacked{dir, v.Digest(), len(v.Index().Manifests)}
+	return ui.result(res, func(p func(string, ...any)) {
+		p("%s: %s", oneLine(dir), count(res.Artifacts, "artifact"))
+		p("bundle %s", res.Digest)
+	})
+}
+
+// unpackTo writes into a directory beside dir, which a second run goes on with,
+// and renames it.
+func unpackTo(ctx context.Context, c *cli.Context, ui *ui, v *bundle.Verified, dir string) error {
+	partial := filepath.Join(filepath.Dir(dir), ".airdeck-partial-"+strings.TrimLeft(filepath.Base(dir), "."))
+	store, err := layout.OpenStore(ctx, partial, &layout.StoreOptions{Durable: true, Progress: ui.progress()})
+	if err != nil {
+		return err
+	}
+	err = layout.Copy(ctx, store, v, v.Index().Manifests, &layout.CopyOptions{Jobs: c.Int("jobs"), Progress: ui.progress()})
+	if err == nil {
+		err = store.Export(v.RawIndex())
+	}
+	if cerr := store.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", dir, err)
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		return fmt.Errorf("unpack %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+package mirror
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// ClientOptions are the options of [NewClient]. The zero value reads the Docker
+// configuration and verifies certificates against those of the system.
+type ClientOptions struct {
+	// Credential is used for the registry CredentialHost, before the Docker
+	// configuration, and for no other.
+	Credential     Credential
+	CredentialHost string
+
+	// CAFile has certificates, in PEM, that are trusted beside the system's.
+	CAFile string
+	// CertFile and KeyFile are the client's certificate and key, in PEM.
+	CertFile, KeyFile string
+	// InsecureSkipTLSVerify accepts any certificate.
+	InsecureSkipTLSVerify bool
+	// PlainHTTP lists the hosts (host or host:port) that speak HTTP without TLS.
+	// Loopback is tried with TLS first and needs no entry.
+	PlainHTTP []string
+
+	// UserAgent names the program to registries.
+	UserAgent string
+	// StallTimeout is how long a transfer may move no byte. 0 means a minute.
+	StallTimeout time.Duration
+	// Progress is told the events of all operations.
+	Progress layout.Progress
+}
+
+// Credential is a user name and a password, or a password that is a token. It
+// prints as nothing of it.
+type Credential struct {
+	Username, Password string
+}
+
+// String hides the credential.
+func (Credential) String() string { return "[credential]" }
+
+// GoString hides the credential.
+func (Credential) GoString() string { return "[credential]" }
+
+// Client is a client of registries. It is safe for concurrent use.
+type Client struct {
+	o     ClientOptions
+	http  *http.Client
+	probe *http.Client // without retries, for finding the scheme of loopback
+	store credentials.Store
+	cache auth.Cache
+
+	mu      sync.Mutex
+	schemes map[string]func() bool // of loopback hosts: plain HTTP?
+}
+
+// NewClient makes a client.
+//
+// Errors: [layout.ClassLocal] for files that can't be read or hold no
+// certificates.
+func NewClient(o ClientOptions) (*Client, error) {
+	tlsConfig, err := o.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{AllowPlaintextPut: true, DetectDefaultNativeStore: true})
+	if err != nil {
+		return nil, layout.Errorf(layout.ClassLocal, "docker configuration: %w", err)
+	}
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.TLSClientConfig = tlsConfig
+	base.MaxIdleConnsPerHost = 32
+	stall := o.StallTimeout
+	if stall == 0 {
+		stall = time.Minute
+	}
+	watched := &stallTransport{base: base, timeout: stall}
+	return &Client{
+		o: o, store: store, cache: auth.NewCache(), schemes: map[string]func() bool{},
+		probe: &http.Client{Transport: watched},
+		http: &http.Client{
+			Transport:     &retry.Transport{Base: watched, Policy: func() retry.Policy { return requestPolicy }},
+			CheckRedirect: checkRedirect,
+		},
+	}, nil
+}
+
+func (o *ClientOptions) tlsConfig() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLSVerify} //nolint:gosec // only where the operator says so
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, layout.Errorf(layout.ClassLocal, "CA file: %w", err)
+		}
+		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
+			c.RootCAs = x509.NewCertPool()
+		}
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, layout.Errorf(layout.ClassLocal, "CA file %s holds no certificate in PEM", o.CAFile)
+		}
+	}
+	if o.CertFile != "" || o.KeyFile != "" {
+		cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		if err != nil {
+			return nil, layout.Errorf(layout.ClassLocal, "client certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+// checkRedirect keeps what began with TLS on TLS.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("refused: the registry redirects from https to %s", req.URL.Scheme)
+	}
+	if len(via) >= 10 {
+		return errors.New("stopped after 10 redirects")
+	}
+	return nil
+}
+
+// requestPolicy repeats requests that have no body or one that can be rewound.
+var requestPolicy = &retry.GenericPolicy{
+	Retryable: retry.DefaultPredicate,
+	Backoff: func(attempt int, resp *http.Response) time.Duration {
+		if resp != nil {
+			if d, ok := retryAfter(resp.Header.Get("Retry-After")); ok {
+				return d
+			}
+		}
+		return retry.DefaultBackoff(attempt, nil)
+	},
+	MinWait:  100 * time.Millisecond,
+	MaxWait:  2 * time.Minute,
+	MaxRetry: 5,
+}
+
+// retryAfter reads both forms of RFC 9110, section 10.2.3.
+func retryAfter(v string) (time.Duration, bool) {
+	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
+		return time.Duration(s) * time.Second, true
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(t)), true
+	}
+	return 0, false
+}
+
+// repository opens a repository of a registry.
+func (c *Client) repository(ctx context.Context, host, name string) (*remote.Repository, error) {
+	ref := registry.Reference{Registry: host, Repository: name}
+	if err := ref.Validate(); err != nil {
+		return nil, layout.Errorf(layout.ClassName, "%s/%s: %w", host, name, err)
+	}
+	client, plain := c.authClient(ctx, host)
+	return &remote.Repository{
+		Client: client, Reference: ref, PlainHTTP: plain, MaxMetadataBytes: layout.MaxManifestSize,
+		ReferrerListMaxPages: 1000, SkipReferrersGC: true,
+	}, nil
+}
+
+// authClient answers challenges of one registry with that registry's credential.
+func (c *Client) authClient(ctx context.Context, host string) (*auth.Client, bool) {
+	a := &auth.Client{Client: c.http, Cache: c.cache, Credential: c.credential, Header: http.Header{}}
+	if c.o.UserAgent != "" {
+		a.SetUserAgent(c.o.UserAgent)
+	}
+	if isLoopback(host) {
+		// The token service of a registry on this machine is on this machine.
+		a.BlockedRealmPrefixes = []netip.Prefix{}
+	}
+	return a, c.plainHTTP(ctx, host)
+}
+
+func (c *Client) credential(ctx context.Context, host string) (auth.Credential, error) {
+	if c.o.Credential != (Credential{}) && sameHost(host, c.o.CredentialHost) {
+		return auth.Credential{Username: c.o.Credential.Username, Password: c.o.Credential.Password}, nil
+	}
+	return credentials.Credential(c.store)(ctx, host)
+}
+
+// sameHost knows that oras-go asks Docker Hub under the name of its API.
+func sameHost(a, b string) bool {
+	return (registry.Reference{Registry: a}).Host() == (registry.Reference{Registry: b}).Host()
+}
+
+func isLoopback(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	ip, err := netip.ParseAddr(name)
+	return name == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// plainHTTP tells whether to speak HTTP without TLS to a host. Only a loopback
+// host is asked which it speaks: to ask any other is to invite a downgrade.
+func (c *Client) plainHTTP(ctx context.Context, host string) bool {
+	if slices.Contains(c.o.PlainHTTP, host) {
+		return true
+	}
+	if !isLoopback(host) {
+		return false
+	}
+	c.mu.Lock()
+	f := c.schemes[host]
+	if f == nil {
+		f = sync.OnceValue(func() bool {
+			req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, "https://"+host+"/v2/", nil)
+			if err != nil {
+				return false
+			}
+			resp, err := c.probe.Do(req)
+			if err != nil {
+				return errors.Is(err, http.ErrSchemeMismatch)
+			}
+			resp.Body.Close()
+			return false
+		})
+		c.schemes[host] = f
+	}
+	c.mu.Unlock()
+	return f()
+}
+
+// Login checks the credential of the options with their registry and keeps it in
+// the Docker configuration, or in the credential helper that is configured
+// there.
+func (c *Client) Login(ctx context.Context) error {
+	host := c.o.CredentialHost
+	reg, err := remote.NewRegistry(host)
+	if err != nil {
+		return layout.Errorf(layout.ClassName, "registry %q: %w", host, err)
+	}
+	client, plain := c.authClient(ctx, host)
+	reg.Client, reg.PlainHTTP = client, plain
+	err = credentials.Login(ctx, c.store, reg, auth.Credential{Username: c.o.Credential.Username, Password: c.o.Credential.Password})
+	return explain("log in to", host, err)
+}
+
+// Logout removes the credential of a registry from the Docker configuration.
+func (c *Client) Logout(ctx context.Context, host string) error {
+	if err := credentials.Logout(ctx, c.store, host); err != nil {
+		return layout.Errorf(layout.ClassLocal, "log out of %s: %w", host, err)
+	}
+	return nil
+}

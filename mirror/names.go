@@ -1,0 +1,121 @@
+package mirror
+
+import (
+	"fmt"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// Target is an artifact and where it goes.
+type Target struct {
+	Source     string // the name it has in the bundle
+	Descriptor ocispec.Descriptor
+	Reference  layout.Reference // without a tag it is pushed by its digest
+}
+
+// Mapping replaces the beginning of a name: the names that are From, or go on
+// after it with /, : or @, become To and the rest.
+type Mapping struct{ From, To string }
+
+// ParseMapping reads FROM=TO.
+func ParseMapping(s string) (Mapping, error) {
+	from, to, ok := strings.Cut(s, "=")
+	from = strings.TrimSuffix(from, "/")
+	if !ok || from == "" {
+		return Mapping{}, layout.Errorf(layout.ClassName, "mapping %q: write it as FROM=TO, for example ghcr.io/acme=platform", s)
+	}
+	return Mapping{from, strings.Trim(to, "/")}, nil
+}
+
+func (m Mapping) apply(name string) (string, bool) {
+	rest, ok := strings.CutPrefix(name, m.From)
+	if !ok || rest != "" && !strings.ContainsAny(rest[:1], "/:@") {
+		return "", false
+	}
+	return strings.TrimPrefix(m.To+rest, "/"), true
+}
+
+// Destination says how the names in a bundle become names in a registry.
+type Destination struct {
+	Registry string // host or host:port
+	Prefix   string // path that goes before all repositories; may be empty
+	KeepHost bool   // keep the source's host as the first part of the path
+	Map      []Mapping
+}
+
+// ParseDestination reads REGISTRY[/PREFIX].
+func ParseDestination(s string) (Destination, error) {
+	host, prefix, _ := strings.Cut(strings.TrimSuffix(s, "/"), "/")
+	check := host + "/x"
+	if prefix != "" {
+		check = host + "/" + prefix
+	}
+	if _, err := layout.ParseReference(check); err != nil || strings.ContainsAny(prefix, ":@") {
+		return Destination{}, layout.Errorf(layout.ClassName, "%q is no destination: write it as REGISTRY[/PREFIX], for example registry.internal:5000/mirror", s)
+	}
+	return Destination{Registry: host, Prefix: prefix}, nil
+}
+
+// Targets gives each entry its place. The longest mapping that fits a name
+// decides; without one, the name's host is dropped.
+//
+// Errors: [layout.ClassName] for an entry without a full reference and for a
+// name that no registry takes, and [layout.ClassPolicy] where two artifacts
+// would have one name.
+func (d Destination) Targets(entries []ocispec.Descriptor) ([]Target, error) {
+	taken := map[string]Target{}
+	var out []Target
+	for _, e := range entries {
+		name := layout.EntryName(e)
+		if name == "" {
+			return nil, layout.Errorf(layout.ClassName, "the entry %s has no reference: it does not say where it belongs", e.Digest)
+		}
+		ref, err := d.place(name)
+		if err != nil {
+			return nil, err
+		}
+		t := Target{Source: name, Descriptor: e, Reference: ref}
+		key := ref.String()
+		if other, ok := taken[key]; ok {
+			if other.Descriptor.Digest == e.Digest {
+				continue
+			}
+			return nil, layout.Errorf(layout.ClassPolicy, "%s and %s would both become %s: set them apart with --keep-host or --map", other.Source, name, ref)
+		}
+		taken[key] = t
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func (d Destination) place(name string) (layout.Reference, error) {
+	var path string
+	best := -1
+	for _, m := range d.Map {
+		if p, ok := m.apply(name); ok && len(m.From) > best {
+			path, best = p, len(m.From)
+		}
+	}
+	if best < 0 {
+		ref, err := layout.ParseReference(name)
+		if err != nil {
+			return ref, fmt.Errorf("%w: give it a place with --map %s=REPOSITORY:TAG", err, name)
+		}
+		path = strings.TrimPrefix(ref.String(), ref.Registry+"/")
+		if d.KeepHost {
+			// A port is no part of a repository's name.
+			path = strings.ReplaceAll(ref.Registry, ":", "-") + "/" + path
+		}
+	}
+	if d.Prefix != "" {
+		path = d.Prefix + "/" + path
+	}
+	ref, err := layout.ParseReference(d.Registry + "/" + path)
+	if err != nil {
+		return ref, fmt.Errorf("%s has no place in the registry: %w", name, err)
+	}
+	return ref, nil
+}

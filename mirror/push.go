@@ -1,0 +1,325 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+const phaseSending = "sending"
+
+// Status is what became of an artifact.
+type Status string
+
+// The statuses of an artifact.
+const (
+	StatusPushed  Status = "pushed"
+	StatusPresent Status = "present" // all of it was there
+	StatusFailed  Status = "failed"
+)
+
+// Report says what a push did.
+type Report struct {
+	Artifacts []ArtifactReport `json:"artifacts"`
+	Uploaded  int              `json:"uploaded"` // blobs
+	Bytes     int64            `json:"bytes"`    // in them
+	Mounted   int              `json:"mounted"`  // blobs that the registry took from another repository
+	Manifests int              `json:"manifests"`
+}
+
+// ArtifactReport says what became of one artifact.
+type ArtifactReport struct {
+	Source   string        `json:"source"`
+	Target   string        `json:"target"`
+	Digest   digest.Digest `json:"digest"`
+	Status   Status        `json:"status"`
+	Replaced digest.Digest `json:"replaced,omitempty"` // what the tag named before
+	Error    string        `json:"error,omitempty"`
+	err      error
+}
+
+// Err is nil if every artifact is at the destination, [layout.ErrPartial] if
+// some are, and the first artifact's error if none is.
+func (r *Report) Err() error {
+	var first error
+	failed := 0
+	for _, a := range r.Artifacts {
+		if a.err != nil {
+			failed++
+			if first == nil {
+				first = a.err
+			}
+		}
+	}
+	switch {
+	case first == nil:
+		return nil
+	case failed < len(r.Artifacts):
+		return fmt.Errorf("%w: %d of %d failed: %w", layout.ErrPartial, failed, len(r.Artifacts), first)
+	}
+	return first
+}
+
+// pusher is one run of a plan.
+type pusher struct {
+	*Plan
+	slots chan struct{} // transfers at once
+
+	mu     sync.Mutex
+	report Report
+	locks  map[digest.Digest]*sync.Mutex
+}
+
+// Push sends what is missing. Within an artifact, blobs come before manifests,
+// children before parents, and the tag last, so that a tag never names something
+// incomplete. An artifact that fails does not keep others from being sent.
+//
+// The Report is never nil. The error is [layout.ErrConflict], with every tag that
+// names something else, if there are any and the plan was made without Force:
+// then nothing was sent. Otherwise it is that of [Report.Err], or of ctx.
+func (p *Plan) Push(ctx context.Context) (*Report, error) {
+	if err := p.conflict(); err != nil {
+		return &Report{Artifacts: []ArtifactReport{}}, err
+	}
+	r := &pusher{Plan: p, slots: make(chan struct{}, p.jobs), locks: map[digest.Digest]*sync.Mutex{}}
+	r.report.Artifacts = make([]ArtifactReport, len(p.Artifacts))
+	_, total := p.ToSend()
+	p.client.o.Progress.Start(phaseSending, total)
+	defer p.client.o.Progress.Finish(phaseSending)
+	var g errgroup.Group
+	g.SetLimit(p.jobs)
+	for i, a := range p.Artifacts {
+		g.Go(func() error {
+			r.report.Artifacts[i] = r.artifact(ctx, a)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in the report
+	if ctx.Err() != nil {
+		return &r.report, context.Cause(ctx)
+	}
+	return &r.report, r.report.Err()
+}
+
+func (p *Plan) conflict() error {
+	if p.force {
+		return nil
+	}
+	var lines []string
+	for _, a := range p.Conflicts() {
+		lines = append(lines, fmt.Sprintf("%s names %s, not %s", a.Reference, a.Existing, a.Descriptor.Digest))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return layout.Errorf(layout.ClassPolicy, "%w: %s; nothing was sent (--force moves tags)", layout.ErrConflict, strings.Join(lines, "; "))
+}
+
+func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
+	rep := ArtifactReport{Source: a.Source, Target: a.Reference.String(), Digest: a.Descriptor.Digest, Status: StatusPresent, Replaced: a.Existing}
+	if a.Done() {
+		return rep
+	}
+	rep.Status = StatusPushed
+	// One token for all requests of the artifact.
+	ctx = auth.AppendRepositoryScope(ctx, a.repo.Reference, auth.ActionPull, auth.ActionPush)
+	err := r.blobs(ctx, a, a.blobs, false)
+	for i, m := range a.manifests {
+		if err != nil {
+			break
+		}
+		root := i == len(a.manifests)-1
+		if a.present[i] && !(root && a.Tag != TagSame) {
+			continue
+		}
+		err = r.manifest(ctx, a, m, root)
+	}
+	if err != nil {
+		rep.Status, rep.err = StatusFailed, explain("push", rep.Target, err)
+		rep.Error = rep.err.Error()
+	}
+	return rep
+}
+
+// blobs brings blobs to the repository. Where anew is set, what the registry says
+// of having them is not believed.
+func (r *pusher) blobs(ctx context.Context, a *Planned, blobs []digest.Digest, anew bool) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.jobs)
+	for _, d := range blobs {
+		if !anew && a.repo.has(d) {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		g.Go(func() error { return r.blob(ctx, a.repo, d, anew) })
+	}
+	return g.Wait()
+}
+
+// blob brings one blob to a repository. Artifacts that share it wait for each
+// other, and the later ones have the registry mount what the first uploaded.
+func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, anew bool) error {
+	lock := r.lock(d)
+	lock.Lock()
+	defer lock.Unlock()
+	if !anew && repo.has(d) {
+		return nil
+	}
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	desc := ocispec.Descriptor{Digest: d, Size: repo.blobs[d].size}
+	from := ""
+	if !anew {
+		from = r.sibling(repo, d)
+	}
+	var up *upload
+	err := again(ctx, func() error {
+		up = &upload{progress: r.client.o.Progress}
+		open := func() (io.ReadCloser, error) {
+			rc, err := r.src.Fetch(ctx, desc)
+			up.opened, up.rc = true, rc
+			return up, err
+		}
+		var err error
+		if from != "" {
+			err = repo.Mount(ctx, desc, from, open)
+		} else if _, err = open(); err == nil {
+			err = repo.Blobs().Push(ctx, desc, up)
+			up.Close()
+		}
+		if err != nil {
+			up.progress.Advance(phaseSending, -up.n)
+			from = "" // a registry that stumbles over mounting gets the bytes
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", d, err)
+	}
+	repo.set(d, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if up.opened {
+		r.report.Uploaded++
+		r.report.Bytes += desc.Size
+	} else {
+		r.report.Mounted++
+	}
+	return nil
+}
+
+// sibling finds another repository of the registry that has a blob.
+func (r *pusher) sibling(repo *repository, d digest.Digest) string {
+	for _, other := range r.repos {
+		if other != repo && other.Reference.Registry == repo.Reference.Registry && other.has(d) {
+			return other.Reference.Repository
+		}
+	}
+	return ""
+}
+
+func (r *pusher) lock(d digest.Digest) *sync.Mutex {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.locks[d]
+	if l == nil {
+		l = new(sync.Mutex)
+		r.locks[d] = l
+	}
+	return l
+}
+
+// upload counts what leaves, and tells whether anything had to.
+type upload struct {
+	rc       io.ReadCloser
+	progress layout.Progress
+	n        int64
+	opened   bool
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.rc.Read(p)
+	u.n += int64(n)
+	u.progress.Advance(phaseSending, int64(n))
+	return n, err
+}
+
+func (u *upload) Close() error { return u.rc.Close() }
+
+// manifest pushes a manifest; the root under its tag. A registry that misses a
+// blob or a child which it claimed to have gets all of them again, once.
+func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor, root bool) error {
+	raw, err := layout.ReadAll(ctx, r.src, m)
+	if err != nil {
+		return err
+	}
+	what := m.Digest.String()
+	if root && a.Reference.Tag != "" {
+		what = a.Reference.Tag
+	}
+	put := func() error {
+		return again(ctx, func() error { return a.repo.PushReference(ctx, m, bytes.NewReader(raw), what) })
+	}
+	if err = put(); err != nil && missesContent(err) {
+		if err := r.children(ctx, a, m, raw); err != nil {
+			return err
+		}
+		err = put()
+	}
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", m.Digest, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Manifests++
+	return nil
+}
+
+// missesContent reports whether a registry refused a manifest for lack of what
+// it names. Registries say so in different words and statuses.
+func missesContent(err error) bool {
+	var resp *errcode.ErrorResponse
+	return errors.As(err, &resp) && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest ||
+		isCode(resp, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeBlobUnknown, errcode.ErrorCodeManifestUnknown))
+}
+
+// children pushes what a manifest names, whatever the registry says of having
+// it.
+func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor, raw []byte) error {
+	man, err := layout.DecodeManifest(m, raw)
+	if err != nil {
+		return err
+	}
+	var blobs []digest.Digest
+	seen := map[digest.Digest]bool{}
+	for _, c := range man.Children() {
+		if c.Kind == layout.KindManifest {
+			if err := r.manifest(ctx, a, ocispec.Descriptor{MediaType: c.MediaType, Digest: c.Digest, Size: c.Size}, false); err != nil {
+				return err
+			}
+		} else if !seen[c.Digest] {
+			seen[c.Digest] = true
+			blobs = append(blobs, c.Digest)
+		}
+	}
+	return r.blobs(ctx, a, blobs, true)
+}
