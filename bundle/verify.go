@@ -11,7 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2"
+	orascontent "oras.land/oras-go/v2/content"
 
 	"github.com/airdeck/airdeck/layout"
 )
@@ -82,10 +82,14 @@ type Verified struct {
 	walkErr      error
 }
 
-var (
-	_ layout.Source            = (*Verified)(nil)
-	_ oras.ReadOnlyGraphTarget = (*Verified)(nil)
-)
+var _ layout.Source = (*Verified)(nil)
+
+// These two are an oras.ReadOnlyGraphTarget. The package that has that name also
+// has a registry client, which has no place here.
+var _ interface {
+	orascontent.ReadOnlyGraphStorage
+	orascontent.Resolver
+} = (*Verified)(nil)
 
 // Verify hashes every blob, walks the graph from the index, and reports all that
 // is wrong. Only where nothing is does it give a Verified; then the error is

@@ -9,11 +9,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/airdeck/airdeck/layout"
 	"github.com/gabriel-vasile/mimetype"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // BuildOptions are the options of [Dir.Build]. nil stands for the defaults.

@@ -10,10 +10,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/airdeck/airdeck/layout"
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	"github.com/gosimple/slug"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // Deck is what deck.yaml and the config of the artifact say. Empty fields were
@@ -41,13 +42,13 @@ func (d *Deck) DefaultName() string {
 	})
 	name := ""
 	for _, w := range words {
-		if name == "" {
-			name = w[:min(len(w), maxSlug)]
-		} else if len(name)+1+len(w) <= maxSlug {
-			name += "-" + w
-		} else {
+		if name != "" {
+			w = name + "-" + w
+		}
+		if name != "" && len(w) > maxSlug {
 			break
 		}
+		name = w[:min(len(w), maxSlug)]
 	}
 	if name == "" {
 		name = "deck"
@@ -108,11 +109,16 @@ func checkText(s string) error {
 		return layout.Errorf(layout.ClassPolicy, "it is not valid UTF-8: save the file as UTF-8")
 	}
 	for _, r := range s {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		if isControl(r) && r != '\n' && r != '\t' {
 			return layout.Errorf(layout.ClassPolicy, "it has the control character %U: remove it", r)
 		}
 	}
 	return nil
+}
+
+// isControl also holds for U+FFFE and U+FFFF, which YAML has no room for either.
+func isControl(r rune) bool {
+	return unicode.IsControl(r) || r == 0xFFFE || r == 0xFFFF
 }
 
 func checkDate(s string) error {

@@ -11,9 +11,10 @@ import (
 	"path"
 	"path/filepath"
 
-	"github.com/airdeck/airdeck/layout"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // Extract writes the slides and a deck.yaml into dir, which must be an empty
@@ -158,7 +159,9 @@ func (o *output) fill(fill func(*os.Root) error) error {
 		err = o.rename(temp)
 	}
 	if err != nil {
-		o.parent.RemoveAll(temp)
+		if rerr := o.parent.RemoveAll(temp); rerr != nil {
+			err = fmt.Errorf("%w; remove %s yourself: %w", err, filepath.Join(filepath.Dir(o.dir), temp), rerr)
+		}
 		return fmt.Errorf("extract to %s: %w", o.dir, err)
 	}
 	return nil
@@ -174,7 +177,9 @@ func (o *output) rename(temp string) error {
 		return nil
 	}
 	if removed {
-		o.parent.Mkdir(o.base, 0o755)
+		if merr := o.parent.Mkdir(o.base, 0o755); merr != nil {
+			err = fmt.Errorf("%w; the empty folder is gone: %w", err, merr)
+		}
 	}
 	if _, serr := o.parent.Lstat(o.base); serr == nil && !removed {
 		return layout.Errorf(layout.ClassLocal, "%w meanwhile: %w", layout.ErrExists, err)

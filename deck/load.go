@@ -13,8 +13,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/airdeck/airdeck/layout"
 	"github.com/maruel/natural"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // Dir is a deck in its folder. It is safe for concurrent use.

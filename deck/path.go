@@ -6,8 +6,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/airdeck/airdeck/layout"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // checkPath refuses a path that is not legal for a slide; the package comment
@@ -26,7 +27,7 @@ func checkPath(p string) error {
 		return bad("is not valid UTF-8: rename the file")
 	case len(p) > MaxPathSize:
 		return bad("has a path that is too long: shorten it")
-	case strings.ContainsFunc(p, unicode.IsControl):
+	case strings.ContainsFunc(p, isControl):
 		return bad("has a control character in its path: rename the file")
 	case strings.Contains(p, `\`):
 		return bad("has a backslash in its path: separate folders by /")
@@ -67,7 +68,8 @@ func reserved(name string) bool {
 		return true
 	}
 	for _, port := range []string{"COM", "LPT"} {
-		if n, ok := strings.CutPrefix(stem, port); ok && utf8.RuneCountInString(n) == 1 && strings.Contains("0123456789¹²³", n) {
+		n, ok := strings.CutPrefix(stem, port)
+		if r, size := utf8.DecodeRuneInString(n); ok && size > 0 && size == len(n) && strings.ContainsRune("0123456789¹²³", r) {
 			return true
 		}
 	}

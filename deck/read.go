@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/airdeck/airdeck/layout"
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // Content is a deck as an artifact. It comes from outside: its texts may hold

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"path"
-	"reflect"
+	"slices"
 	"strings"
 
-	"github.com/airdeck/airdeck/layout"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/airdeck/airdeck/layout"
 )
 
 // spec is deck.yaml as it is written: globs not expanded, paths not checked.
@@ -196,20 +198,17 @@ func says(b []byte, d *Deck) bool {
 	if err != nil {
 		return false
 	}
-	got := s.deck
-	for _, im := range s.images {
-		got.Images = append(got.Images, im.text)
-	}
-	for _, n := range s.notes {
-		if got.Notes == nil {
-			got.Notes = map[string]string{}
+	for _, f := range fields {
+		if *f.of(&s.deck) != *f.of(d) {
+			return false
 		}
-		got.Notes[n.path.text] = n.text.text
 	}
-	if len(d.Notes) == 0 {
-		got.Notes = d.Notes
+	notes := map[string]string{}
+	for _, n := range s.notes {
+		notes[n.path.text] = n.text.text
 	}
-	return reflect.DeepEqual(&got, d)
+	return maps.Equal(notes, d.Notes) &&
+		slices.EqualFunc(s.images, d.Images, func(im scalar, p string) bool { return im.text == p })
 }
 
 // clean is the one spelling of a path that deck.yaml may write as ./a.png.

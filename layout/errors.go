@@ -78,23 +78,17 @@ func (e *Error) Unwrap() error { return e.Err }
 // ClassOf gives the class of the outermost error in err's tree that has one,
 // and [ClassLocal] where none has.
 func ClassOf(err error) Class {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if err == ErrNotFound {
-			return ClassMissing
-		}
-		switch e := err.(type) {
-		case *Error:
-			return e.Class
-		case *CorruptError:
-			return e.Class()
-		case interface{ Unwrap() []error }:
-			for _, sub := range e.Unwrap() {
-				if c := ClassOf(sub); c != ClassLocal {
-					return c
-				}
-			}
-			return ClassLocal
-		}
+	var (
+		classed *Error
+		corrupt *CorruptError
+	)
+	switch {
+	case errors.As(err, &classed):
+		return classed.Class
+	case errors.As(err, &corrupt):
+		return corrupt.Class()
+	case errors.Is(err, ErrNotFound):
+		return ClassMissing
 	}
 	return ClassLocal
 }

@@ -75,9 +75,7 @@ func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
 	if err := w.Visit(n); err != nil {
 		return err
 	}
-	children := n.Manifest.Children()
-	n = Node{} // let go of the bytes before going deeper
-	for _, child := range children {
+	for _, child := range n.Manifest.Children() {
 		if err := w.walk(ctx, child, depth+1); err != nil {
 			return err
 		}

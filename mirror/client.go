@@ -99,7 +99,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 		o: o, store: store, cache: auth.NewCache(), schemes: map[string]func() bool{},
 		probe: &http.Client{Transport: watched},
 		http: &http.Client{
-			Transport:     &retry.Transport{Base: watched, Policy: func() retry.Policy { return requestPolicy }},
+			Transport:     &repeater{&retry.Transport{Base: watched, Policy: func() retry.Policy { return requestPolicy }}},
 			CheckRedirect: checkRedirect,
 		},
 	}, nil

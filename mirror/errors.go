@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -10,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
@@ -26,7 +27,8 @@ func explain(op, what string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	wrapped := fmt.Errorf("%s %s: %w%s", op, what, shorten(err), hint(err))
+	host, _, _ := strings.Cut(what, "/")
+	wrapped := fmt.Errorf("%s %s: %w%s", op, what, shorten(err), hint(host, err))
 	if errors.Is(err, layout.ErrNotFound) || hasClass(err) {
 		return wrapped
 	}
@@ -46,12 +48,17 @@ func shorten(err error) error {
 	if errors.As(err, &u) {
 		return u.Err
 	}
+	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return errNoCredential
+	}
 	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {
 		return &statusError{resp}
 	}
 	return err
 }
+
+var errNoCredential = errors.New("the registry asks for a user name and a password")
 
 type statusError struct{ resp *errcode.ErrorResponse }
 
@@ -79,36 +86,49 @@ func printable(s string) string {
 	return string(out)
 }
 
-func hint(err error) string {
+func hint(host string, err error) string {
 	var (
 		unknown x509.UnknownAuthorityError
 		resp    *errcode.ErrorResponse
-		host    = hostOf(err)
 	)
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Sprintf(" (the registry speaks plain HTTP: --plain-http %s)", host)
 	case errors.As(err, &unknown):
 		return " (is it a private CA? --ca-file)"
-	case errors.As(err, &resp) && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
-		return fmt.Sprintf(" (airdeck login %s)", resp.URL.Host)
+	case errors.Is(err, auth.ErrBasicCredentialNotFound),
+		errors.As(err, &resp) && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
+		return fmt.Sprintf(" (airdeck login %s)", host)
 	}
 	return ""
 }
 
-func hostOf(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if parsed, perr := url.Parse(u.URL); perr == nil {
-			return parsed.Host
-		}
+// transferAttempts is how often a transfer is tried that can't be repeated as a
+// request: the upload of a blob, and the reading of an answer's body.
+const transferAttempts = 5
+
+// repeater marks the errors of requests that were repeated in vain, so that they
+// are not repeated by [again] as well.
+type repeater struct{ base http.RoundTripper }
+
+func (r *repeater) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.base.RoundTrip(req)
+	if err != nil && repeatable(req) {
+		err = &exhaustedError{err}
 	}
-	return "HOST"
+	return resp, err
 }
 
-// transferAttempts is how often a blob is tried. Each of an upload's requests is
-// repeated on its own where it can be; this counts those that can't.
-const transferAttempts = 5
+// repeatable is true for requests without a body, and with one that can be
+// rewound.
+func repeatable(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+}
+
+type exhaustedError struct{ err error }
+
+func (e *exhaustedError) Error() string { return e.err.Error() }
+func (e *exhaustedError) Unwrap() error { return e.err }
 
 // again runs a transfer until it succeeds, fails for good, or has failed too
 // often.
@@ -130,34 +150,25 @@ func again(ctx context.Context, transfer func() error) error {
 
 // transient reports whether another try may succeed.
 func transient(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || hasClass(err) || errors.Is(err, http.ErrSchemeMismatch) {
-		return false
-	}
 	var (
-		resp *errcode.ErrorResponse
-		cert *tls.CertificateVerificationError
-		netw net.Error
-		urlw *url.Error
+		exhausted *exhaustedError
+		resp      *errcode.ErrorResponse
+		netw      net.Error
+		urlw      *url.Error
 	)
 	switch {
-	case errors.As(err, &cert):
+	case ctx.Err() != nil, hasClass(err), errors.As(err, &exhausted):
 		return false
 	case errors.As(err, &resp):
-		return resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests ||
-			resp.StatusCode >= 500 || isCode(resp, errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return true
-	case errors.As(err, &netw) && netw.Timeout():
-		return true
+		// Answers to other methods were asked for again already.
+		return resp.Method == http.MethodPut && (resp.StatusCode == http.StatusRequestTimeout ||
+			resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 ||
+			isCode(resp, errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid))
 	}
-	// What is left of net/http's errors are broken connections in other words.
-	return errors.As(err, &urlw) && !errors.Is(err, syscall.ECONNREFUSED) && !isLookup(err)
-}
-
-func isLookup(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns)
+	// What is left of an upload's errors are broken connections in many words;
+	// of a body's, these.
+	return errors.As(err, &urlw) || errors.As(err, &netw) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func isCode(resp *errcode.ErrorResponse, codes ...string) bool {

@@ -142,7 +142,7 @@ func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
 			break
 		}
 		root := i == len(a.manifests)-1
-		if a.present[i] && !(root && a.Tag != TagSame) {
+		if a.present[i] && (!root || a.Tag == TagSame) {
 			continue
 		}
 		err = r.manifest(ctx, a, m, root)
@@ -277,7 +277,7 @@ func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor,
 		what = a.Reference.Tag
 	}
 	put := func() error {
-		return again(ctx, func() error { return a.repo.PushReference(ctx, m, bytes.NewReader(raw), what) })
+		return a.repo.PushReference(ctx, m, bytes.NewReader(raw), what)
 	}
 	if err = put(); err != nil && missesContent(err) {
 		if err := r.children(ctx, a, m, raw); err != nil {

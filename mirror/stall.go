@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,7 +65,8 @@ func (w *watch) moved(factor int) { w.timer.Reset(w.timeout * time.Duration(fact
 // cause tells a stall from what it looks like to the transport: a cancelled
 // request.
 func (w *watch) cause(err error) error {
-	if s, ok := context.Cause(w.ctx).(*stalledError); ok {
+	var s *stalledError
+	if errors.As(context.Cause(w.ctx), &s) {
 		return s
 	}
 	return err

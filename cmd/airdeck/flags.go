@@ -88,7 +88,9 @@ func credential(c *cli.Context) (mirror.Credential, error) {
 		if err != nil && err != io.EOF {
 			return cred, fmt.Errorf("read the password: %w", err)
 		}
-		cred.Password = strings.TrimRight(line, "\r\n")
+		if cred.Password = strings.TrimRight(line, "\r\n"); cred.Password == "" {
+			return cred, usagef("the password on standard input is empty")
+		}
 	case cred.Username != "":
 		if !term.IsTerminal(int(os.Stdin.Fd())) {
 			return cred, usagef("--username needs a password: give it with --password-stdin")

@@ -1,0 +1,59 @@
+# make        builds bin/airdeck
+# make demo   runs the main job on registries in one process
+# make test   runs the tests; needs nothing but Go
+# make interop  runs against real registries and clients, which it installs
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GOLANGCI_LINT_VERSION = v2.15.0
+TOOLS   ?= $(or $(AIRDECK_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/airdeck-interop)
+
+export CGO_ENABLED = 0
+
+.PHONY: build demo test race fuzz lint interop dist clean
+
+build:
+	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/airdeck ./cmd/airdeck
+
+demo:
+	go run ./cmd/airdeck demo
+
+test:
+	go test ./...
+
+race:
+	CGO_ENABLED=1 go test -race ./...
+
+# Each fuzz target in turn, for FUZZTIME.
+FUZZTIME ?= 10s
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+lint:
+	@test -x $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) || { \
+	  GOBIN=$(TOOLS)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) && \
+	  mv $(TOOLS)/bin/golangci-lint $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION); }
+	$(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) run ./...
+	go mod verify
+	go mod tidy -diff
+
+interop:
+	sh internal/interop/install.sh
+	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -v ./internal/interop
+
+PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+dist:
+	rm -rf dist && mkdir dist
+	@set -e; for p in $(PLATFORMS); do \
+	  os=$${p%/*}; arch=$${p#*/}; ext=; [ $$os = windows ] && ext=.exe; \
+	  echo $$p; GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags "$(LDFLAGS)" -o dist/airdeck-$$os-$$arch$$ext ./cmd/airdeck; \
+	done
+	cd dist && sha256sum airdeck-* > SHA256SUMS
+
+clean:
+	rm -rf bin dist
