@@ -44,7 +44,7 @@ lint:
 
 interop:
 	sh internal/interop/install.sh
-	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -v ./internal/interop
+	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -timeout 20m ./internal/interop
 
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 dist:

@@ -36,8 +36,10 @@
 //
 // Members are regular files with USTAR headers (POSIX.1-1988): mode 0644, uid
 // and gid 0, no owner names, mtime 0. From 8 GiB the size is in GNU's base-256
-// form, which is read more widely than a PAX record. Two blocks of zeros end the
-// archive, and nothing follows them.
+// form, which is read more widely than a PAX record. The name of a sha512 blob
+// does not fit a header; it stands in a PAX record before it (POSIX.1-2001), the
+// only one there is. Two blocks of zeros end the archive, and nothing follows
+// them.
 //
 // # index.json
 //
@@ -83,6 +85,6 @@
 // member of one name, data after the end and sizes that contradict each other
 // are refused. It is lenient where known writers need it: one leading "./",
 // directory members, another order of members, blobs that nothing refers to, PAX
-// records that change neither name nor size, zeros after the end, a missing seek
+// records that give a size only where the header can't, zeros after the end, a missing seek
 // table, and the files manifest.json and repositories, which are not read.
 package bundle

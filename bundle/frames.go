@@ -72,6 +72,9 @@ func (p *plain) chunk(off, n int64, buf *chunkBuffer, _ bool) ([]byte, error) {
 	if b := buf.slice(off, n); len(b) > 0 {
 		return b, nil
 	}
+	if off >= p.n {
+		return nil, layout.Errorf(layout.ClassTruncated, "the archive ends at offset %d", p.n)
+	}
 	buf.start = off
 	buf.data = resize(buf.data, int(min(plainChunk, p.n-off)))
 	if err := readFull(p.r, buf.data, off); err != nil {
@@ -294,7 +297,10 @@ func compressBound(n int64) int64 { return n + n/128 + 1024 }
 func scanFrames(r io.ReaderAt, size int64) (frames []frame, known int64, err error) {
 	var pos, off int64
 	seekableFrames := true
-	for pos < size {
+	for n := 1; pos < size; n++ {
+		if n > MaxFrames {
+			return nil, -1, layout.Errorf(layout.ClassLimit, "more than %d zstd frames", MaxFrames)
+		}
 		h, end, err := scanFrame(r, pos, size)
 		if err != nil {
 			return nil, -1, err
@@ -314,9 +320,6 @@ func scanFrames(r io.ReaderAt, size int64) (frames []frame, known int64, err err
 					return nil, -1, layout.Errorf(layout.ClassLimit, "the zstd frame at offset %d tells an impossible size", pos)
 				}
 				known = off
-			}
-			if len(frames) > MaxFrames {
-				return nil, -1, layout.Errorf(layout.ClassLimit, "more than %d zstd frames", MaxFrames)
 			}
 		}
 		pos = end

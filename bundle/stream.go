@@ -93,7 +93,7 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 			_, err = io.Copy(io.Discard, content)
 		}
 		if err == nil {
-			_, err = io.CopyN(io.Discard, r, padding(m.size))
+			err = skipPadding(r, padding(m.size))
 		}
 		if errors.Is(err, io.EOF) {
 			err = layout.Errorf(layout.ClassTruncated, "the archive ends in %s: the copy is not complete", m.name)
@@ -102,7 +102,7 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 			return err
 		}
 		scan.offset += m.size + padding(m.size)
-		o.Progress.Advance(phaseVerifying, memberSize(m.size))
+		o.Progress.Advance(phaseVerifying, memberSize(m.digest, m.size))
 	}
 	if err := scan.trailing(); err != nil {
 		return err
@@ -178,3 +178,18 @@ func (s *streamed) check(_ context.Context, _ *VerifyOptions, fault func(Fault))
 func (s *streamed) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
 
 func (s *streamed) bytes() int64 { return 0 }
+
+// skipPadding reads zeros.
+func skipPadding(r io.Reader, n int64) error {
+	var pad [blockSize]byte
+	if _, err := io.ReadFull(r, pad[:n]); err != nil {
+		if err == io.ErrUnexpectedEOF {
+			return io.EOF
+		}
+		return err
+	}
+	if pad != ([blockSize]byte{}) {
+		return layout.Errorf(layout.ClassArchive, "the padding of a member is not of zeros")
+	}
+	return nil
+}

@@ -31,25 +31,53 @@ const (
 
 func padding(size int64) int64 { return -size & (blockSize - 1) }
 
-// memberSize is what a member occupies in the archive.
-func memberSize(size int64) int64 { return blockSize + size + padding(size) }
+// maxName is the longest name that fits the name field of a header. The prefix
+// field, which is for folders, does not help: "blobs/sha512/" is short and the
+// 128 digits behind it are not.
+const maxName = 100
+
+// headerSize is what the headers of a blob occupy: one block, and for a sha512
+// digest two more for a PAX record of its path.
+func headerSize(d digest.Digest) int64 {
+	if len(ocispec.ImageBlobsDir)+1+len(d) > maxName { // as long as blobName(d)
+		return 3 * blockSize
+	}
+	return blockSize
+}
+
+// memberSize is what a blob occupies in the archive.
+func memberSize(d digest.Digest, size int64) int64 { return headerSize(d) + size + padding(size) }
 
 func blobName(d digest.Digest) string {
 	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-// appendHeader appends the header of a regular file. The fields and their
-// offsets are those of struct posix_header in POSIX.1-1988.
+// appendHeader appends the header of a regular file, after a PAX record of its
+// path where the name does not fit.
 func appendHeader(b []byte, name string, size int64) []byte {
-	var h [blockSize]byte
-	copy(h[0:100], name) // the longest name, that of a sha512 blob, has 141 bytes
-	if len(name) > 100 {
-		i := strings.LastIndexByte(name, '/')
-		h[100-1] = 0
-		clear(h[0:100])
-		copy(h[0:100], name[i+1:])
-		copy(h[345:500], name[:i])
+	if len(name) > maxName {
+		record := paxRecord("path", name)
+		b = appendBlock(b, "PaxHeaders/"+path.Base(name), int64(len(record)), 'x')
+		b = append(b, record...)
+		b = append(b, make([]byte, padding(int64(len(record))))...)
 	}
+	return appendBlock(b, name, size, '0')
+}
+
+// paxRecord is "LENGTH KEY=VALUE\n", where the length counts its own digits.
+func paxRecord(key, value string) string {
+	n := len(key) + len(value) + 3
+	for digits := 0; digits != len(strconv.Itoa(n)); n = len(key) + len(value) + 3 + digits {
+		digits = len(strconv.Itoa(n))
+	}
+	return fmt.Sprintf("%d %s=%s\n", n, key, value)
+}
+
+// appendBlock appends one header, with as much of the name as fits. The fields
+// and their offsets are those of struct posix_header in POSIX.1-1988.
+func appendBlock(b []byte, name string, size int64, kind byte) []byte {
+	var h [blockSize]byte
+	copy(h[0:maxName], name)
 	copy(h[100:], "0000644\x00")
 	copy(h[108:], "0000000\x00")
 	copy(h[116:], "0000000\x00")
@@ -62,7 +90,7 @@ func appendHeader(b []byte, name string, size int64) []byte {
 		magic = "ustar  \x00"
 	}
 	copy(h[136:], "00000000000\x00")
-	h[156] = '0'
+	h[156] = kind
 	copy(h[257:], magic)
 	if magic[6] == '0' {
 		copy(h[329:], "0000000\x00")
@@ -136,8 +164,12 @@ func (t *tarScanner) next() (tarMember, error) {
 			}
 			if kind == 'x' {
 				pax = records
-			} else if _, ok := records["size"]; ok {
-				return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: a global header sets the size of members", at)
+				continue
+			}
+			// Readers disagree about what a global header does to the next one.
+			_, sized := records["size"]
+			if _, named := records["path"]; named || sized || pax != nil {
+				return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: a global header describes a member", at)
 			}
 		case '5':
 			if size != 0 || !legalDir(name) {
@@ -161,6 +193,15 @@ func (t *tarScanner) file(name string, size int64, pax map[string]string, at int
 			return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: member %q has the size %d in its header and %q in its PAX record", at, name, size, s)
 		}
 		size = n
+	}
+	if p, ok := pax["path"]; ok {
+		// The one name that needs a record is that of a sha512 blob, and the header
+		// has its beginning. Another path is another name for readers that know no
+		// PAX.
+		if _, err := blobDigest(strings.TrimPrefix(p, "./")); err != nil || len(p) <= maxName || !strings.HasPrefix(p, name) || len(name) != maxName {
+			return tarMember{}, layout.Errorf(layout.ClassName, "offset %d: an extended header renames member %q to %q", at, name, p)
+		}
+		name = p
 	}
 	m := tarMember{name: strings.TrimPrefix(name, "./"), size: size, offset: t.offset}
 	switch m.name {
@@ -271,7 +312,7 @@ func (t *tarScanner) paxRecords(size int64) (map[string]string, error) {
 		if _, dup := records[key]; !ok || dup {
 			return nil, layout.Errorf(layout.ClassArchive, "a malformed extended header: %q", key)
 		}
-		if key == "path" || key == "linkpath" || strings.HasPrefix(key, "GNU.sparse.") {
+		if key == "linkpath" || strings.HasPrefix(key, "GNU.sparse.") {
 			return nil, layout.Errorf(layout.ClassName, "an extended header sets %q", key)
 		}
 		records[key] = value
@@ -292,6 +333,21 @@ func parseHeader(h *[blockSize]byte) (name string, size int64, err error) {
 	}
 	if size, err = parseNumber(h[124:136]); err != nil {
 		return "", 0, err
+	}
+	// Their values have no meaning here, but a reader that finds no number there
+	// reads on in another way, or not at all.
+	fields := [][]byte{h[100:108], h[108:116], h[116:124], h[136:148]}
+	if h[257] != 0 {
+		fields = append(fields, h[329:337], h[337:345])
+	}
+	for _, f := range fields {
+		if _, err := parseNumber(f); err != nil && !isBase256(f) {
+			return "", 0, err
+		}
+	}
+	// Some readers take what stands there in a GNU header for a prefix.
+	if !ustar && h[345] != 0 {
+		return "", 0, layout.Errorf(layout.ClassArchive, "a GNU tar header with times or a prefix")
 	}
 	if name, err = cString(h[0:100]); err != nil {
 		return "", 0, err
@@ -316,7 +372,22 @@ func cString(b []byte) (string, error) {
 	return string(s), nil
 }
 
-// parseNumber reads a field in octal or in GNU's base-256.
+// isBase256 reports whether a field has a number in GNU's base-256 that fits 64
+// bits. It may be negative, as a time may.
+func isBase256(b []byte) bool {
+	sign := b[0] << 1 // all the bits but the mark
+	if sign != 0 && sign != 0xfe {
+		return false
+	}
+	for _, c := range b[1 : len(b)-7] {
+		if c != byte(int8(sign)>>7) {
+			return false
+		}
+	}
+	return len(b) == 8 || b[4]>>7 == sign>>7
+}
+
+// parseNumber reads a size in octal or in GNU's base-256.
 func parseNumber(b []byte) (int64, error) {
 	if b[0]&0x80 != 0 {
 		if b[0] != 0x80 || len(b) != 12 || b[1]|b[2]|b[3] != 0 || b[4] > 0x7f {

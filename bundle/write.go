@@ -157,7 +157,7 @@ func newArchive(index []byte, p *plan) *archive {
 		open = run{from: i, to: i}
 	}
 	for i, m := range a.members {
-		n := memberSize(m.size)
+		n := memberSize(m.digest, m.size)
 		section := i > meta && p.blobs[i-meta].kind != p.blobs[i-meta-1].kind
 		if section || open.size+n > LargeMember {
 			cut(i)
@@ -217,9 +217,9 @@ func writeArchive(ctx context.Context, w io.Writer, src layout.Source, a *archiv
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	tokens := make(chan struct{}, jobs+1)
-	next := make(chan int)
+	turn := make(chan int)
 	g.Go(func() error {
-		defer close(next)
+		defer close(turn)
 		for i := range a.runs {
 			select {
 			case tokens <- struct{}{}:
@@ -227,7 +227,7 @@ func writeArchive(ctx context.Context, w io.Writer, src layout.Source, a *archiv
 				return context.Cause(ctx)
 			}
 			select {
-			case next <- i:
+			case turn <- i:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -236,7 +236,7 @@ func writeArchive(ctx context.Context, w io.Writer, src layout.Source, a *archiv
 	})
 	for range jobs {
 		g.Go(func() error {
-			for i := range next {
+			for i := range turn {
 				if err := ar.make(ctx, i); err != nil {
 					return err
 				}
@@ -290,7 +290,14 @@ func (ar *archiver) write(ctx context.Context, w io.Writer, tokens chan struct{}
 	}
 	var table []seekEntry
 	for _, pieces := range ar.pieces {
-		for p := range pieces {
+		for {
+			p, ok, err := next(ctx, pieces)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
 			if _, err := w.Write(p.data); err != nil {
 				return err
 			}
@@ -300,10 +307,6 @@ func (ar *archiver) write(ctx context.Context, w io.Writer, tokens chan struct{}
 			}
 			o.Progress.Advance(phase, int64(p.plain))
 			ar.put(p.data)
-		}
-		// A maker that failed closes its channel early.
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
 		}
 		<-tokens
 	}
@@ -315,6 +318,16 @@ func (ar *archiver) write(ctx context.Context, w io.Writer, tokens chan struct{}
 		return err
 	}
 	return nil
+}
+
+// next waits for a frame of a run, which may be one that nobody makes any more.
+func next(ctx context.Context, pieces <-chan piece) (p piece, ok bool, err error) {
+	select {
+	case p, ok = <-pieces:
+		return p, ok, nil
+	case <-ctx.Done():
+		return p, false, context.Cause(ctx)
+	}
 }
 
 func (ar *archiver) get() []byte  { return (*ar.buffers.Get().(*[]byte))[:0] }
@@ -394,7 +407,10 @@ func (f *frameWriter) blob(ctx context.Context, m member) error {
 		}
 		left -= int64(n)
 		if left == 0 {
-			if _, err := io.ReadFull(rc, make([]byte, 1)); err != io.EOF {
+			switch n, err := io.ReadFull(rc, make([]byte, 1)); {
+			case n > 0:
+				return &layout.CorruptError{Descriptor: ocispec.Descriptor{Digest: m.digest, Size: m.size}, Read: m.size + 1}
+			case err != io.EOF:
 				return err
 			}
 		}

@@ -124,20 +124,41 @@ func CreateOutput(name string) (*Output, error) {
 		return nil, Errorf(ClassLocal, "write %s: it is there and is not a regular file", name)
 	}
 	removeDebris(root, ".")
-	f, err := CreateFile(root, base)
-	if err != nil {
-		root.Close()
-		return nil, err
-	}
-	o := &Output{File: f, root: root}
-	if runtime.GOOS != "windows" {
-		o.lock = flock.New(root.Name() + string(os.PathSeparator) + f.temp)
-		if _, err := o.lock.TryLock(); err != nil {
-			o.Close()
+	for range 100 {
+		f, err := CreateFile(root, base)
+		if err != nil {
+			root.Close()
+			return nil, err
+		}
+		o := &Output{File: f, root: root}
+		if runtime.GOOS == "windows" {
+			return o, nil
+		}
+		o.lock = flock.New(root.Name()+string(os.PathSeparator)+f.temp, flock.SetFlag(os.O_RDWR))
+		ok, err := o.lock.TryLock()
+		if ok && f.inPlace() {
+			return o, nil
+		}
+		// Until it is locked, another run takes the temporary for debris.
+		o.lock.Close()
+		f.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			root.Close()
 			return nil, Errorf(ClassLocal, "write %s: %w", name, err)
 		}
 	}
-	return o, nil
+	root.Close()
+	return nil, Errorf(ClassLocal, "write %s: %w", name, ErrBusy)
+}
+
+// inPlace reports whether the temporary is still there under its name.
+func (f *File) inPlace() bool {
+	mine, err := f.f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := f.root.Lstat(f.temp)
+	return err == nil && os.SameFile(mine, named)
 }
 
 // Output is a [File] that holds its folder open.

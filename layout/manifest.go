@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
@@ -262,7 +263,7 @@ func checkValue(dec *json.Decoder, parent string, depth int) error {
 			// The keys of annotations are data, and case matters in them.
 			folded := key
 			if parent != "annotations" {
-				folded = strings.ToLower(key)
+				folded = fold(key)
 				if known := knownKeys[folded]; known != "" && known != key {
 					return Errorf(ClassJSON, "key %q is ambiguous with %q", clip(key), known)
 				}
@@ -282,15 +283,28 @@ func checkValue(dec *json.Decoder, parent string, depth int) error {
 	return nil
 }
 
-// knownKeys are the keys that image-spec gives a meaning, by their lower case:
+// fold is the folding of encoding/json, which also takes U+017F for an s.
+func fold(key string) string {
+	return strings.Map(func(r rune) rune {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r {
+				return next
+			}
+			r = next
+		}
+	}, key)
+}
+
+// knownKeys are the keys that image-spec gives a meaning, folded:
 // encoding/json takes "Layers" for "layers", other readers do not.
 var knownKeys = func() map[string]string {
 	m := map[string]string{}
 	for _, k := range []string{
 		"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests",
-		"subject", "annotations", "digest", "size", "urls", "data", "platform",
+		"subject", "annotations", "digest", "size", "urls", "data", "platform", "imageLayoutVersion",
 	} {
-		m[strings.ToLower(k)] = k
+		m[fold(k)] = k
 	}
 	return m
 }()

@@ -29,11 +29,18 @@ type Pruned struct {
 // needed can't be read; then nothing was removed.
 func (s *Store) Prune(ctx context.Context, forget ...string) (Pruned, error) {
 	var p Pruned
+	if s.use == nil {
+		return p, Errorf(ClassLocal, "layout %s was opened for reading only", s.root.Name())
+	}
+	if slices.Contains(forget, "") {
+		return p, fmt.Errorf("a reference without a name: %w", ErrNotFound)
+	}
 	// Those who fetch or pack hold the lock shared: what they have fetched has
 	// no reference yet.
 	if err := s.use.Unlock(); err != nil {
 		return p, Errorf(ClassLocal, "lock of the layout: %w", err)
 	}
+	defer s.use.RLock() // whatever happens, the Store stays in use until Close
 	exclusive := flock.New(s.path(useLock))
 	ok, err := exclusive.TryLock()
 	if err != nil {
@@ -106,9 +113,16 @@ func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p 
 			if err := s.root.Remove(path.Join(dir, b.Name())); err != nil {
 				return Errorf(ClassLocal, "%w", err)
 			}
+			s.forget(d)
 			p.Blobs++
 			p.Bytes += fi.Size()
 		}
 	}
 	return ctx.Err()
+}
+
+func (s *Store) forget(d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.whole, d)
 }

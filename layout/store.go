@@ -38,7 +38,7 @@ type Store struct {
 	use      *flock.Flock // shared while the Store is open; nil if read-only
 
 	mu    sync.Mutex
-	whole map[digest.Digest]struct{} // blobs seen whole by this Store
+	whole map[digest.Digest]int64 // sizes of the blobs seen whole by this Store
 }
 
 var _ Storage = (*Store)(nil)
@@ -76,7 +76,7 @@ func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error)
 	if err != nil {
 		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
 	}
-	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]struct{}{}}
+	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]int64{}}
 	if err := s.prepare(ctx, o.ReadOnly); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("layout %s: %w", dir, err)
@@ -168,14 +168,19 @@ func (s *Store) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, e
 	if err := CheckDescriptor(d); err != nil {
 		return nil, err
 	}
-	f, err := s.root.Open(blobPath(d.Digest))
-	if errors.Is(err, fs.ErrNotExist) {
+	// Asked before it is opened: opening a fifo would wait for a writer.
+	fi, err := s.root.Stat(blobPath(d.Digest))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("layout %s: %s: %w", s.root.Name(), d.Digest, ErrNotFound)
+	case err != nil || !fi.Mode().IsRegular():
+		return nil, Errorf(ClassLayout, "layout %s: the blob %s is no regular file in it", s.root.Name(), d.Digest)
 	}
+	f, err := s.root.Open(blobPath(d.Digest))
 	if err != nil {
 		return nil, Errorf(ClassLocal, "%w", err)
 	}
-	fi, err := f.Stat()
+	fi, err = f.Stat()
 	if err == nil && fi.Size() != d.Size {
 		err = &CorruptError{Descriptor: d, Read: fi.Size()}
 	}
@@ -186,10 +191,14 @@ func (s *Store) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, e
 	return VerifyReadCloser(f, d), nil
 }
 
-// Exists implements [Sink]. A blob whose bytes do not hash to its name is
-// removed, and a note says so.
+// Exists implements [Sink]. A blob whose bytes do not hash to its name does not
+// count, and a note says so; Push replaces it. It stays until then: another
+// process may just have replaced it, and d may lie about its size.
 func (s *Store) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) {
-	if s.knownWhole(d.Digest) {
+	if err := CheckDescriptor(d); err != nil {
+		return false, err
+	}
+	if s.knownWhole(d) {
 		return true, nil
 	}
 	rc, err := s.Fetch(ctx, d)
@@ -200,29 +209,29 @@ func (s *Store) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) 
 	var corrupt *CorruptError
 	switch {
 	case err == nil:
-		s.setWhole(d.Digest)
+		s.setWhole(d)
 		return true, nil
 	case isNotFound(err):
 		return false, nil
 	case errors.As(err, &corrupt):
-		s.progress.Note(fmt.Sprintf("the layout's copy is replaced: %v", corrupt))
-		return false, s.root.Remove(blobPath(d.Digest))
+		s.progress.Note(fmt.Sprintf("the layout's copy does not count and is replaced: %v", corrupt))
+		return false, nil
 	default:
 		return false, err
 	}
 }
 
-func (s *Store) knownWhole(d digest.Digest) bool {
+func (s *Store) knownWhole(d ocispec.Descriptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.whole[d]
-	return ok
+	size, ok := s.whole[d.Digest]
+	return ok && size == d.Size
 }
 
-func (s *Store) setWhole(d digest.Digest) {
+func (s *Store) setWhole(d ocispec.Descriptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.whole[d] = struct{}{}
+	s.whole[d.Digest] = d.Size
 }
 
 // Push implements [Sink].
@@ -230,7 +239,7 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	if err := CheckDescriptor(d); err != nil {
 		return err
 	}
-	if s.knownWhole(d.Digest) {
+	if s.knownWhole(d) {
 		return nil
 	}
 	name := blobPath(d.Digest)
@@ -248,7 +257,7 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	if err := f.commit(s.durable); err != nil {
 		return err
 	}
-	s.setWhole(d.Digest)
+	s.setWhole(d)
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	// Read at most one byte too many: enough to see that there is one.
-	if left := v.want.Size - v.n; int64(len(p)) > left+1 {
+	if left := v.want.Size - v.n; int64(len(p))-1 > left {
 		p = p[:left+1]
 	}
 	n, err := v.r.Read(p)
@@ -56,7 +56,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	v.hash.Hash().Write(p[:n])
 	v.n += int64(n)
 	switch {
-	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) && v.n < v.want.Size:
+	case err == io.EOF:
 		v.err = v.verdict()
 	case err != nil:
 		v.err = err

@@ -37,6 +37,7 @@ type Walker struct {
 
 type visited struct {
 	digest   digest.Digest
+	size     int64 // so that a second mention with another size is not taken for the first
 	manifest bool
 }
 
@@ -57,7 +58,7 @@ func (w *Walker) Walk(ctx context.Context, root ocispec.Descriptor) error {
 }
 
 func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
-	key := visited{c.Digest, c.Kind == KindManifest}
+	key := visited{c.Digest, c.Size, c.Kind == KindManifest}
 	if _, ok := w.seen[key]; ok {
 		return nil
 	}
@@ -105,4 +106,31 @@ func (w *Walker) read(ctx context.Context, c Child, depth int) (Node, error) {
 func Walk(ctx context.Context, src Source, root ocispec.Descriptor, visit func(Node) error) error {
 	w := Walker{Source: src, Visit: visit}
 	return w.Walk(ctx, root)
+}
+
+// Roots gives the entries of an index.json that are artifacts of their own: the
+// named ones, and of the others those that no entry leads to. oras lists the
+// children of an index a second time, without a name.
+func Roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	inner := map[digest.Digest]bool{}
+	w := Walker{Source: src, Visit: func(n Node) error {
+		if n.Kind == KindManifest {
+			for _, c := range n.Manifest.Manifests {
+				inner[c.Digest] = true
+			}
+		}
+		return nil
+	}}
+	var roots []ocispec.Descriptor
+	for _, e := range entries {
+		if err := w.Walk(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range entries {
+		if EntryName(e) != "" || !inner[e.Digest] {
+			roots = append(roots, e)
+		}
+	}
+	return roots, nil
 }

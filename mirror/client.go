@@ -19,6 +19,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/airdeck/airdeck/layout"
@@ -256,6 +257,10 @@ func (c *Client) Login(ctx context.Context) error {
 	client, plain := c.authClient(ctx, host)
 	reg.Client, reg.PlainHTTP = client, plain
 	err = credentials.Login(ctx, c.store, reg, auth.Credential{Username: c.o.Credential.Username, Password: c.o.Credential.Password})
+	var resp *errcode.ErrorResponse
+	if errors.As(err, &resp) && resp.StatusCode == http.StatusUnauthorized {
+		return layout.Errorf(layout.ClassRemote, "log in to %s: the registry refuses the user name or the password", host)
+	}
 	return explain("log in to", host, err)
 }
 

@@ -52,7 +52,11 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer closeBundle()
-	targets, err := dest.Targets(v.Index().Manifests)
+	entries, err := layout.Roots(ctx, v, v.Index().Manifests)
+	if err != nil {
+		return err
+	}
+	targets, err := dest.Targets(entries)
 	if err != nil {
 		return err
 	}

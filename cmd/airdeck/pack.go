@@ -219,12 +219,35 @@ func (p *packer) addBundle(ctx context.Context, s source) error {
 		return fmt.Errorf("%s: %w", s.bundle, err)
 	}
 	p.sources = append(p.sources, v)
-	for _, e := range v.Index().Manifests {
-		if err := p.add(e); err != nil {
-			return err
+	name := filepath.Base(s.bundle)
+	for _, end := range []string{".zst", ".gz", ".tar", ".tgz", ".tzst"} {
+		name = strings.TrimSuffix(name, end)
+	}
+	_, err = p.addEntries(ctx, s, v, v.Index().Manifests, name)
+	return err
+}
+
+// addEntries takes in the entries of a bundle or a layout. What is not fully
+// named is named by the file or the directory.
+func (p *packer) addEntries(ctx context.Context, s source, src layout.Source, entries []ocispec.Descriptor, container string) (found int, err error) {
+	entries, err = layout.Roots(ctx, src, entries)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.text, err)
+	}
+	for _, e := range entries {
+		if s.name != "" && s.name != layout.EntryName(e) && s.name != e.Digest.String() {
+			continue
+		}
+		found++
+		full, err := fullName(container, e)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", s.text, err)
+		}
+		if err := p.add(layout.Named(e, full)); err != nil {
+			return 0, err
 		}
 	}
-	return nil
+	return found, nil
 }
 
 func (p *packer) addLayout(ctx context.Context, s source) error {
@@ -238,20 +261,13 @@ func (p *packer) addLayout(ctx context.Context, s source) error {
 	if err != nil {
 		return err
 	}
-	found := 0
-	for _, e := range idx.Manifests {
-		name := layout.EntryName(e)
-		if s.name != "" && s.name != name && s.name != e.Digest.String() {
-			continue
-		}
-		found++
-		full, err := fullName(s.layout, e)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.text, err)
-		}
-		if err := p.add(layout.Named(e, full)); err != nil {
-			return err
-		}
+	dir, err := filepath.Abs(s.layout)
+	if err != nil {
+		return err
+	}
+	found, err := p.addEntries(ctx, s, store, idx.Manifests, filepath.Base(dir))
+	if err != nil {
+		return err
 	}
 	if found == 0 {
 		return fmt.Errorf("%s: %w in its index.json", s.text, layout.ErrNotFound)
@@ -260,23 +276,19 @@ func (p *packer) addLayout(ctx context.Context, s source) error {
 }
 
 // fullName completes the name of an entry that another tool wrote: a bare tag is
-// one of a repository that is called as the directory.
-func fullName(dir string, e ocispec.Descriptor) (string, error) {
+// one of a repository that is called as the file or directory is.
+func fullName(container string, e ocispec.Descriptor) (string, error) {
 	name := layout.EntryName(e)
 	if _, err := layout.ParseReference(name); err == nil {
 		return name, nil
-	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
 	}
 	suffix := ":" + name
 	if name == "" {
 		suffix = "@" + e.Digest.String()
 	}
-	full := "localhost/" + strings.ToLower(filepath.Base(abs)) + suffix
+	full := "localhost/" + strings.ToLower(container) + suffix
 	if _, err := layout.ParseReference(full); err != nil {
-		return "", layout.Errorf(layout.ClassName, "the entry %q is no reference, and with the directory's name it becomes none: rename the directory", name)
+		return "", layout.Errorf(layout.ClassName, "the entry %q is no reference, and with the name of its file or directory it becomes none: rename that", name)
 	}
 	return full, nil
 }

@@ -63,6 +63,9 @@ func verify(ctx context.Context, c *cli.Context, ui *ui) error {
 	if rep == nil {
 		return err
 	}
+	if name == "-" {
+		name = "standard input"
+	}
 	return errors.Join(err, showReport(ui, name, rep))
 }
 

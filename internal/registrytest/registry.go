@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 )
@@ -34,6 +33,7 @@ type Registry struct {
 	CA   []byte // the certificate in PEM, if it speaks TLS
 
 	server *httptest.Server
+	closed chan struct{}
 	o      Options
 	h      http.Handler
 
@@ -61,7 +61,7 @@ type Fault struct {
 
 // Start runs a registry until Close.
 func Start(o Options) *Registry {
-	r := &Registry{o: o, blobs: map[string]map[string]bool{}}
+	r := &Registry{o: o, closed: make(chan struct{}), blobs: map[string]map[string]bool{}}
 	r.h = registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true))
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -81,6 +81,7 @@ func (r *Registry) Certificate() tls.Certificate { return r.server.TLS.Certifica
 
 // Close stops the registry.
 func (r *Registry) Close() {
+	close(r.closed)
 	r.server.CloseClientConnections()
 	r.server.Close()
 }
@@ -168,9 +169,11 @@ func (r *Registry) fault(req *http.Request) *Fault {
 func (r *Registry) broken(w http.ResponseWriter, req *http.Request, f *Fault) bool {
 	switch {
 	case f.Stall:
+		// The server notices that a client has gone when it has read the request.
+		go func() { _, _ = io.Copy(io.Discard, req.Body) }()
 		select {
 		case <-req.Context().Done():
-		case <-time.After(time.Minute):
+		case <-r.closed:
 		}
 		panic(http.ErrAbortHandler)
 	case f.CutSend > 0:

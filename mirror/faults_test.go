@@ -1,0 +1,222 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/internal/registrytest"
+	"github.com/airdeck/airdeck/layout"
+)
+
+var (
+	blobs     = regexp.MustCompile(`/blobs/sha256:`)
+	uploads   = regexp.MustCompile(`/blobs/uploads/`)
+	manifests = regexp.MustCompile(`/manifests/`)
+)
+
+const big = 300_000
+
+// What passes is met by a second try, in both directions.
+func TestPassingFaults(t *testing.T) {
+	now := map[string]string{"Retry-After": "0"}
+	for name, fault := range map[string]registrytest.Fault{
+		"429 for a manifest":      {Method: "GET", Path: manifests, Times: 2, Status: 429, Header: now},
+		"503 for a blob":          {Method: "GET", Path: blobs, Times: 2, Status: 503, Header: now},
+		"reset in a manifest":     {Method: "GET", Path: manifests, Times: 1, CutBody: 20},
+		"reset in a blob":         {Method: "GET", Path: blobs, Times: 2, CutBody: 1000},
+		"another blob, once":      {Method: "GET", Path: blobs, Times: 1, Body: spoil},
+		"429 for HEAD":            {Method: "HEAD", Times: 2, Status: 429, Header: now},
+		"502 for POST":            {Method: "POST", Times: 2, Status: 502, Header: now},
+		"500 for an upload":       {Method: "PUT", Path: uploads, Times: 2, Status: 500},
+		"upload session is lost":  {Method: "PUT", Path: uploads, Times: 1, Status: 404, Code: "BLOB_UPLOAD_UNKNOWN"},
+		"reset in an upload":      {Method: "PUT", Path: uploads, Times: 2, CutSend: 100},
+		"429 for PUT of manifest": {Method: "PUT", Path: manifests, Times: 2, Status: 429, Header: now},
+		"stall in an upload":      {Method: "PUT", Path: uploads, Times: 1, Stall: true},
+		"stall in a download":     {Method: "GET", Path: blobs, Times: 1, Stall: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			a := f.artifact("a", big)
+			f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": a})
+			f.src.Fail(fault)
+			f.dst.Fail(fault)
+			c := f.client(ClientOptions{StallTimeout: 300 * time.Millisecond})
+			dst := newStore(t)
+			if _, err := c.Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, dst, nil); err != nil {
+				t.Errorf("pull: %v", err)
+			}
+			if _, err := f.send(c, nil, f.dst, map[string]ocispec.Descriptor{"app:v1": a}); err != nil {
+				t.Errorf("push: %v", err)
+			}
+			f.dst.Reset()
+			f.same(f.dst, "app:v1", a)
+		})
+	}
+}
+
+func spoil(b []byte) []byte {
+	b = append([]byte(nil), b...)
+	if len(b) > 0 {
+		b[len(b)/2] ^= 1
+	}
+	return b
+}
+
+// A download that breaks off goes on where it stopped.
+func TestResume(t *testing.T) {
+	f := newFixture(t)
+	a := f.artifact("a", big)
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": a})
+	f.src.Reset()
+	f.src.Fail(registrytest.Fault{Method: "GET", Path: blobs, Times: 3, CutBody: big / 2})
+	if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What does not pass ends with an error of its class that names the reference,
+// and nothing of it is kept.
+func TestLastingFaults(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fault registrytest.Fault
+		class layout.Class
+	}{
+		"another manifest":      {registrytest.Fault{Method: "GET", Path: manifests, Body: spoil}, layout.ClassRemote},
+		"another blob":          {registrytest.Fault{Method: "GET", Path: blobs, Body: spoil}, layout.ClassRemote},
+		"a short blob":          {registrytest.Fault{Method: "GET", Path: blobs, Body: func(b []byte) []byte { return b[:len(b)/2] }}, layout.ClassRemote},
+		"a long blob":           {registrytest.Fault{Method: "GET", Path: blobs, Body: func(b []byte) []byte { return append(b, 'x') }}, layout.ClassRemote},
+		"another digest":        {registrytest.Fault{Method: "GET", Path: manifests, Header: map[string]string{"Docker-Content-Digest": digest.FromString("x").String()}}, layout.ClassRemote},
+		"a bad digest":          {registrytest.Fault{Method: "GET", Path: manifests, Header: map[string]string{"Docker-Content-Digest": "sha256:../../x"}}, layout.ClassRemote},
+		"forbidden":             {registrytest.Fault{Method: "GET", Path: blobs, Status: 403, Code: "DENIED"}, layout.ClassRemote},
+		"a huge manifest":       {registrytest.Fault{Method: "GET", Path: manifests, Body: func([]byte) []byte { return make([]byte, layout.MaxManifestSize+1) }, Header: map[string]string{"Docker-Content-Digest": ""}}, layout.ClassRemote},
+		"an unknown media type": {registrytest.Fault{Method: "GET", Path: manifests, Header: map[string]string{"Content-Type": "text/html"}}, layout.ClassMediaType},
+		"a blob is not there":   {registrytest.Fault{Method: "GET", Path: blobs, Status: 404}, layout.ClassMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			f := newFixture(t)
+			f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": f.artifact("a", 5000)})
+			f.src.Reset()
+			f.src.Fail(tt.fault)
+			name := f.src.Host + "/app"
+			_, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, name+":v1")}, newStore(t), nil)
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			if got := layout.ClassOf(err); got != tt.class && !(tt.class == layout.ClassRemote && got == layout.ClassLimit) {
+				t.Errorf("class %s, want %s: %v", got, tt.class, err)
+			}
+			if !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error does not name %s in one line: %v", name, err)
+			}
+		})
+	}
+}
+
+// A registry that says it has blobs and children, and does not, gets them.
+func TestLyingRegistry(t *testing.T) {
+	f := newFixture(t)
+	child := f.artifact("a", 1000)
+	root := f.index(child)
+	artifacts := map[string]ocispec.Descriptor{"app:v1": root}
+	f.dst.Fail(registrytest.Fault{Method: "HEAD", Path: blobs, Status: 200, Header: map[string]string{"Docker-Content-Digest": "", "Content-Length": "1000"}})
+	f.dst.Fail(registrytest.Fault{Method: "HEAD", Path: regexp.MustCompile(`/manifests/sha256:`), Status: 200, Header: map[string]string{
+		"Docker-Content-Digest": child.Digest.String(), "Content-Type": child.MediaType, "Content-Length": fmt.Sprint(child.Size),
+	}})
+	f.dst.Fail(registrytest.Fault{Method: "PUT", Path: manifests, Times: 1, Status: 400, Code: "MANIFEST_BLOB_UNKNOWN"})
+	f.dst.Fail(registrytest.Fault{Method: "PUT", Path: manifests, Times: 1, Status: 404, Code: "MANIFEST_BLOB_UNKNOWN"})
+	if _, err := f.send(f.client(ClientOptions{}), nil, f.dst, artifacts); err != nil {
+		t.Fatal(err)
+	}
+	f.dst.Reset()
+	f.same(f.dst, "app:v1", root)
+}
+
+// One artifact that fails keeps no other from arriving, and its tag stays away.
+func TestPartial(t *testing.T) {
+	f := newFixture(t)
+	a, b := f.artifact("a", 1000), f.artifact("b", 2000)
+	f.dst.Fail(registrytest.Fault{Method: "PUT", Path: regexp.MustCompile("/v2/a/blobs"), Status: 403, Code: "DENIED"})
+	rep, err := f.send(f.client(ClientOptions{}), nil, f.dst, map[string]ocispec.Descriptor{"a:v1": a, "b:v1": b})
+	if !errors.Is(err, layout.ErrPartial) {
+		t.Errorf("error %v", err)
+	}
+	for _, r := range rep.Artifacts {
+		if want := map[string]Status{"a:v1": StatusFailed, "b:v1": StatusPushed}[r.Source]; r.Status != want {
+			t.Errorf("%s is %s, want %s", r.Source, r.Status, want)
+		}
+	}
+	if n := f.dst.Count("PUT /v2/a/manifests/"); n != 0 {
+		t.Error("a manifest was pushed whose blobs had failed")
+	}
+	f.dst.Reset()
+	f.same(f.dst, "b:v1", b)
+}
+
+// Whichever request of a push is the one that fails for good, the tag names
+// nothing or the whole artifact, and the next run completes it.
+func TestEveryRequestFails(t *testing.T) {
+	f := newFixture(t)
+	child := f.artifact("a", 1000, 2000)
+	root := f.index(child, f.artifact("b", 1000))
+	artifacts := map[string]ocispec.Descriptor{"app:v1": root}
+	for n := 0; ; n++ {
+		dst := registrytest.Start(registrytest.Options{Mount: true})
+		dst.Fail(registrytest.Fault{Skip: n, Times: 1, Status: 403, Code: "DENIED"})
+		c := f.client(ClientOptions{})
+		_, err := f.send(c, &PlanOptions{Jobs: 1}, dst, artifacts)
+		asked := len(dst.Requests())
+		dst.Reset()
+		_, perr := c.Pull(f.ctx, []layout.Reference{ref(t, dst.Host+"/app:v1")}, newStore(t), nil)
+		if err == nil && perr != nil || err != nil && perr != nil && !errors.Is(perr, layout.ErrNotFound) {
+			t.Errorf("request %d: push %v, pull %v", n, err, perr)
+		}
+		if _, err := f.send(c, nil, dst, artifacts); err != nil {
+			t.Errorf("request %d: the second run: %v", n, err)
+		}
+		f.same(dst, "app:v1", root)
+		dst.Close()
+		if asked <= n {
+			if err != nil {
+				t.Errorf("a push without a fault: %v", err)
+			}
+			return
+		}
+		if n > 200 {
+			t.Fatal("no end")
+		}
+	}
+}
+
+func TestCredentialsStayHome(t *testing.T) {
+	const canary = "c4n4ry-s3cr3t"
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	f := newFixture(t)
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": f.artifact("a", 5000)})
+	elsewhere := registrytest.Start(registrytest.Options{Username: "x", Password: "y"})
+	defer elsewhere.Close()
+	for _, fault := range []registrytest.Fault{
+		{Method: "GET", Path: blobs, Status: 307, Header: map[string]string{"Location": "http://" + elsewhere.Host + "/v2/app/blobs/x"}},
+		{Method: "GET", Path: manifests, Status: 401, Header: map[string]string{"WWW-Authenticate": `Bearer realm="http://` + elsewhere.Host + `/token",service="x"`}},
+	} {
+		f.src.Reset()
+		f.src.Fail(fault)
+		c := f.client(ClientOptions{Credential: Credential{"ada", canary}, CredentialHost: "registry.internal"})
+		_, err := c.Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil)
+		if err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("error %v", err)
+		}
+	}
+	for _, v := range []string{fmt.Sprint(Credential{"ada", canary}), fmt.Sprintf("%+v", Credential{"ada", canary}), fmt.Sprintf("%#v", ClientOptions{Credential: Credential{"ada", canary}})} {
+		if strings.Contains(v, canary) {
+			t.Errorf("printed: %s", v)
+		}
+	}
+}

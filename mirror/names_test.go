@@ -1,0 +1,108 @@
+package mirror
+
+import (
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+func entry(name, content string) ocispec.Descriptor {
+	return layout.Named(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(content), Size: int64(len(content))}, name)
+}
+
+func TestTargets(t *testing.T) {
+	d := digest.FromString("x").String()
+	for _, tt := range []struct {
+		dest, name, want string
+		keepHost         bool
+		mappings         []string
+	}{
+		{dest: "registry.internal", name: "ghcr.io/acme/decks/intro:v1", want: "registry.internal/acme/decks/intro:v1"},
+		{dest: "registry.internal:5000/sea/north", name: "ghcr.io/acme/intro:v1", want: "registry.internal:5000/sea/north/acme/intro:v1"},
+		{dest: "r.io", name: "localhost:5000/x:v1", keepHost: true, want: "r.io/localhost-5000/x:v1"},
+		{dest: "r.io", name: "ghcr.io/acme/x@" + d, want: "r.io/acme/x@" + d},
+		{dest: "r.io", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io/acme=platform"}, want: "r.io/platform/x:v1"},
+		{dest: "r.io/p", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io/acme="}, want: "r.io/p/x:v1"},
+		{dest: "r.io", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io=all", "ghcr.io/acme/x=y"}, want: "r.io/y:v1"},
+		{dest: "r.io", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io/ac=no"}, want: "r.io/acme/x:v1"},
+		{dest: "r.io", name: "v1", mappings: []string{"v1=acme/x:v1"}, want: "r.io/acme/x:v1"},
+	} {
+		dest, err := ParseDestination(tt.dest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dest.KeepHost = tt.keepHost
+		for _, m := range tt.mappings {
+			parsed, err := ParseMapping(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dest.Map = append(dest.Map, parsed)
+		}
+		got, err := dest.Targets([]ocispec.Descriptor{entry(tt.name, "x")})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if s := got[0].Reference.String(); s != tt.want {
+			t.Errorf("%s in %s is %s, want %s", tt.name, tt.dest, s, tt.want)
+		}
+	}
+}
+
+func TestTargetsRefused(t *testing.T) {
+	dest := Destination{Registry: "r.io"}
+	for name, tt := range map[string]struct {
+		entries []ocispec.Descriptor
+		class   layout.Class
+	}{
+		"one name for two": {[]ocispec.Descriptor{entry("a.io/x:v1", "1"), entry("b.io/x:v1", "2")}, layout.ClassPolicy},
+		"no name":          {[]ocispec.Descriptor{entry("", "1")}, layout.ClassName},
+		"a bare tag":       {[]ocispec.Descriptor{entry("v1", "1")}, layout.ClassName},
+		"no repository":    {[]ocispec.Descriptor{entry("a.io/UPPER:v1", "1")}, layout.ClassName},
+	} {
+		if _, err := dest.Targets(tt.entries); layout.ClassOf(err) != tt.class {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The same artifact under two names that become one is one.
+	got, err := dest.Targets([]ocispec.Descriptor{entry("a.io/x:v1", "1"), entry("b.io/x:v1", "1")})
+	if err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, s := range []string{"", "registry", "https://r.io", "r.io/UPPER", "r.io/x:v1", "r.io/x@y"} {
+		if d, err := ParseDestination(s); err == nil {
+			t.Errorf("destination %q is %+v", s, d)
+		}
+	}
+}
+
+func FuzzTargets(f *testing.F) {
+	f.Add("r.io/p", "ghcr.io/acme/x:v1", "ghcr.io=y")
+	f.Add("r.io", "v1", "v1=acme/x:v1")
+	f.Fuzz(func(t *testing.T, dest, name, mapping string) {
+		d, err := ParseDestination(dest)
+		if err != nil {
+			return
+		}
+		if m, err := ParseMapping(mapping); err == nil {
+			d.Map = []Mapping{m}
+		}
+		targets, err := d.Targets([]ocispec.Descriptor{entry(name, "x")})
+		if err != nil {
+			return
+		}
+		// Whatever the bundle says, it goes to the operator's registry.
+		for _, target := range targets {
+			if target.Reference.Registry != d.Registry {
+				t.Errorf("%s goes to %s", name, target.Reference)
+			}
+			if again, err := layout.ParseReference(target.Reference.String()); err != nil || again != target.Reference {
+				t.Errorf("%s is not read back: %v", target.Reference, err)
+			}
+		}
+	})
+}
