@@ -136,7 +136,7 @@ func TestEveryTruncationIsFound(t *testing.T) {
 			if comp == Zstd && n == frameEnd(t, good) {
 				continue // only the seek table is gone
 			}
-			if _, err := verifyStream(good[:n], nil); !errors.Is(err, layout.ErrUntrusted) && !(comp == Zstd && n > frameEnd(t, good)) {
+			if _, err := verifyStream(good[:n], nil); !errors.Is(err, layout.ErrUntrusted) && (comp != Zstd || n <= frameEnd(t, good)) {
 				t.Errorf("%s: %d of %d bytes: as a stream: %v", name, n, len(good), err)
 			}
 			if comp == Gzip {

@@ -72,7 +72,7 @@ func (f *File) commit(sync bool) error {
 		f.err = f.root.Rename(f.temp, f.name)
 	}
 	if f.err != nil {
-		f.root.Remove(f.temp)
+		_ = f.root.Remove(f.temp) // the error that counts is the one before
 		return diskError(f.name, f.err)
 	}
 	f.err = fs.ErrClosed

@@ -27,8 +27,7 @@ type Pruned struct {
 // Errors: [ErrBusy] while another process uses the layout, [ErrNotFound] if it
 // lacks one of the references, and those of [Walker] if a manifest that is
 // needed can't be read; then nothing was removed.
-func (s *Store) Prune(ctx context.Context, forget ...string) (Pruned, error) {
-	var p Pruned
+func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err error) {
 	if s.use == nil {
 		return p, Errorf(ClassLocal, "layout %s was opened for reading only", s.root.Name())
 	}
@@ -40,7 +39,8 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (Pruned, error) {
 	if err := s.use.Unlock(); err != nil {
 		return p, Errorf(ClassLocal, "lock of the layout: %w", err)
 	}
-	defer s.use.RLock() // whatever happens, the Store stays in use until Close
+	// Whatever happens, the Store stays in use until Close.
+	defer func() { err = errors.Join(err, s.use.RLock()) }()
 	exclusive := flock.New(s.path(useLock))
 	ok, err := exclusive.TryLock()
 	if err != nil {

@@ -95,7 +95,7 @@ func TestLastingFaults(t *testing.T) {
 		"another digest":        {registrytest.Fault{Method: "GET", Path: manifests, Header: map[string]string{"Docker-Content-Digest": digest.FromString("x").String()}}, layout.ClassRemote},
 		"a bad digest":          {registrytest.Fault{Method: "GET", Path: manifests, Header: map[string]string{"Docker-Content-Digest": "sha256:../../x"}}, layout.ClassRemote},
 		"forbidden":             {registrytest.Fault{Method: "GET", Path: blobs, Status: 403, Code: "DENIED"}, layout.ClassRemote},
-		"a huge manifest":       {registrytest.Fault{Method: "GET", Path: manifests, Body: func([]byte) []byte { return make([]byte, layout.MaxManifestSize+1) }, Header: map[string]string{"Docker-Content-Digest": ""}}, layout.ClassRemote},
+		"a huge manifest":       {registrytest.Fault{Method: "GET", Path: manifests, Body: func([]byte) []byte { return make([]byte, layout.MaxManifestSize+1) }, Header: map[string]string{"Docker-Content-Digest": ""}}, layout.ClassLimit},
 		"an unknown media type": {registrytest.Fault{Method: "GET", Path: manifests, Header: map[string]string{"Content-Type": "text/html"}}, layout.ClassMediaType},
 		"a blob is not there":   {registrytest.Fault{Method: "GET", Path: blobs, Status: 404}, layout.ClassMissing},
 	} {
@@ -110,7 +110,7 @@ func TestLastingFaults(t *testing.T) {
 			if err == nil {
 				t.Fatal("it was taken")
 			}
-			if got := layout.ClassOf(err); got != tt.class && !(tt.class == layout.ClassRemote && got == layout.ClassLimit) {
+			if got := layout.ClassOf(err); got != tt.class {
 				t.Errorf("class %s, want %s: %v", got, tt.class, err)
 			}
 			if !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "\n") {

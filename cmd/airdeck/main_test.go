@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -105,8 +106,8 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	got := 0
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		e, ok := err.(*exec.ExitError)
-		if !ok {
+		var e *exec.ExitError
+		if !errors.As(err, &e) {
 			ts.Fatalf("%v", err)
 		}
 		got = e.ExitCode()

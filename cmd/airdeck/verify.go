@@ -91,7 +91,7 @@ func showReport(ui *ui, name string, rep *bundle.Report) error {
 }
 
 // openVerified opens a bundle and verifies all of it. The caller closes it.
-func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (*bundle.Verified, func() error, error) {
+func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (v *bundle.Verified, closeBundle func(), err error) {
 	expect, err := expected(c)
 	if err != nil {
 		return nil, nil, err
@@ -107,7 +107,7 @@ func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (*bu
 		}
 		return nil, nil, errors.Join(err, r.Close())
 	}
-	return v, r.Close, nil
+	return v, func() { r.Close() }, nil
 }
 
 func unpackCommand() *cli.Command {
