@@ -185,3 +185,11 @@ func TestOpenFileSpoolsWhatCannotBeReadAtRandom(t *testing.T) {
 		})
 	}
 }
+
+// What is not verified can't be pushed: nothing that takes a source takes a
+// Reader (P3).
+func TestReaderIsNoSource(t *testing.T) {
+	if _, ok := any((*Reader)(nil)).(layout.Source); ok {
+		t.Error("a *Reader hands out content")
+	}
+}

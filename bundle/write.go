@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"runtime"
 	"strings"
@@ -299,7 +300,7 @@ func (ar *archiver) write(ctx context.Context, w io.Writer, tokens chan struct{}
 				break
 			}
 			if _, err := w.Write(p.data); err != nil {
-				return err
+				return fmt.Errorf("the bundle needs up to %d bytes: %w", ar.archive.size, err)
 			}
 			if ar.encoder != nil {
 				sum := binary.LittleEndian.Uint32(p.data[len(p.data)-4:])

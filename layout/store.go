@@ -252,6 +252,9 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	}
 	defer f.Close()
 	if _, err := io.Copy(f, NewVerifier(ctxReader{ctx, r}, d)); err != nil {
+		if f.err != nil {
+			err = fmt.Errorf("a blob needs %d bytes: %w", d.Size, err)
+		}
 		return err
 	}
 	if err := f.commit(s.durable); err != nil {

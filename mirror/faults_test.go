@@ -21,7 +21,7 @@ var (
 	manifests = regexp.MustCompile(`/manifests/`)
 )
 
-const big = 300_000
+const aLayer = 300_000
 
 // What passes is met by a second try, in both directions.
 func TestPassingFaults(t *testing.T) {
@@ -43,7 +43,7 @@ func TestPassingFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			a := f.artifact("a", big)
+			a := f.artifact("a", aLayer)
 			f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": a})
 			f.src.Fail(fault)
 			f.dst.Fail(fault)
@@ -72,10 +72,10 @@ func spoil(b []byte) []byte {
 // A download that breaks off goes on where it stopped.
 func TestResume(t *testing.T) {
 	f := newFixture(t)
-	a := f.artifact("a", big)
+	a := f.artifact("a", aLayer)
 	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": a})
 	f.src.Reset()
-	f.src.Fail(registrytest.Fault{Method: "GET", Path: blobs, Times: 3, CutBody: big / 2})
+	f.src.Fail(registrytest.Fault{Method: "GET", Path: blobs, Times: 3, CutBody: aLayer / 2})
 	if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package registrytest
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type Options struct {
 	TLS                bool   // a certificate of its own
 	Username, Password string // basic authentication
 	Mount              bool   // mount blobs across repositories, as distribution does
+	ClientCA           []byte // demand a client certificate of this authority, in PEM; with TLS
 }
 
 // Registry is a running registry.
@@ -67,6 +69,11 @@ func Start(o Options) *Registry {
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if o.TLS {
 		r.server.EnableHTTP2 = true
+		if o.ClientCA != nil {
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(o.ClientCA)
+			r.server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+		}
 		r.server.StartTLS()
 		r.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
 	} else {
@@ -75,9 +82,6 @@ func Start(o Options) *Registry {
 	r.Host = r.server.Listener.Addr().(*net.TCPAddr).AddrPort().String()
 	return r
 }
-
-// Certificate is what the registry shows, for a proxy that stands before it.
-func (r *Registry) Certificate() tls.Certificate { return r.server.TLS.Certificates[0] }
 
 // Close stops the registry.
 func (r *Registry) Close() {
