@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,7 +27,16 @@ type tarArchive struct {
 	// canonical says that the extents were computed from the index, as the
 	// format allows, and not read from headers: check then compares headers.
 	canonical bool
-	headStart []byte // the members before the blobs, as Write would make them
+	head      []headMember
+
+	docker tarMember // manifest.json; without a name where there is none
+}
+
+// headMember is what stands before the blobs: where its content is, and what it
+// was when the archive was opened.
+type headMember struct {
+	offset int64
+	data   []byte
 }
 
 type blobExtent struct {
@@ -72,9 +82,9 @@ func (c *cursor) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (a *tarArchive) readMember(m tarMember) ([]byte, error) {
-	if m.size > layout.MaxManifestSize {
-		return nil, layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, layout.MaxManifestSize)
+func (a *tarArchive) readMember(m tarMember, limit int64) ([]byte, error) {
+	if m.size > limit {
+		return nil, layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, limit)
 	}
 	if m.size > a.c.size()-m.offset {
 		return nil, layout.Errorf(layout.ClassTruncated, "the archive ends in %s", m.name)
@@ -96,38 +106,28 @@ func (a *tarArchive) readMember(m tarMember) ([]byte, error) {
 // openCanonical reads the index and the manifests, each where the format has it,
 // and computes from them where everything else must be.
 func (a *tarArchive) openCanonical(r *Reader) error {
-	head := &cursor{a: a}
-	scan := newTarScanner(head)
-	next := func(name string) ([]byte, error) {
-		m, err := scan.next()
-		if err != nil || m.name != name {
-			return nil, errOtherOrder
-		}
-		b, err := a.readMember(m)
-		head.off = m.offset + m.size + padding(m.size)
-		scan.offset = head.off
-		return b, err
-	}
-	b, err := next(ocispec.ImageLayoutFile)
+	head := &headReader{a: a, cursor: cursor{a: a}}
+	head.scan = newTarScanner(&head.cursor)
+	b, err := head.meta(ocispec.ImageLayoutFile)
 	if err != nil || string(b) != layout.LayoutFile {
 		return errOtherOrder
 	}
-	if r.raw, err = next(ocispec.ImageIndexFile); err != nil {
+	if r.raw, err = head.meta(ocispec.ImageIndexFile); err != nil {
 		return err
 	}
 	if r.index, err = layout.DecodeIndex(r.raw); err != nil {
 		return err
 	}
-	start := head.off
-	p, err := newPlan(context.Background(), &manifestReader{a: a, scan: scan, head: head}, r.index.Manifests)
+	off := head.off
+	if m, err := head.peek(); err == nil && m.name == dockerManifestFile {
+		a.docker = m
+		head.pass(m)
+		off = head.off
+	}
+	p, err := newPlan(context.Background(), head, r.index.Manifests)
 	if err != nil {
 		return err
 	}
-	a.headStart = appendMember(appendMember(nil, ocispec.ImageLayoutFile, b), ocispec.ImageIndexFile, r.raw)
-	if start != int64(len(a.headStart)) {
-		return errOtherOrder
-	}
-	off := start
 	for _, blob := range p.blobs {
 		a.blobs = append(a.blobs, blobExtent{blob.digest, blob.size, off + headerSize(blob.digest)})
 		if off = saturate(off, memberSize(blob.digest, blob.size)); off >= a.c.size() {
@@ -141,26 +141,51 @@ func (a *tarArchive) openCanonical(r *Reader) error {
 	return nil
 }
 
-func appendMember(b []byte, name string, content []byte) []byte {
-	b = append(appendHeader(b, name, int64(len(content))), content...)
-	return append(b, make([]byte, padding(int64(len(content))))...)
-}
-
-// manifestReader gives the manifests at the head of an archive in their order,
-// and fails where another member stands.
-type manifestReader struct {
+// headReader reads what stands before the configs of an archive in its order, as
+// a source of manifests too, and fails where another member stands.
+type headReader struct {
+	cursor
 	a    *tarArchive
 	scan *tarScanner
-	head *cursor
+	next *tarMember // that was looked at and not passed
 }
 
-func (h *manifestReader) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	m, err := h.scan.next()
+func (h *headReader) peek() (tarMember, error) {
+	if h.next == nil {
+		m, err := h.scan.next()
+		if err != nil {
+			return m, errOtherOrder
+		}
+		h.next = &m
+	}
+	return *h.next, nil
+}
+
+func (h *headReader) pass(m tarMember) {
+	h.next = nil
+	h.off = m.offset + m.size + padding(m.size)
+	h.scan.offset = h.off
+}
+
+// meta reads a member of the layout itself.
+func (h *headReader) meta(name string) ([]byte, error) {
+	m, err := h.peek()
+	if err != nil || m.name != name {
+		return nil, errOtherOrder
+	}
+	h.pass(m)
+	b, err := h.a.readMember(m, layout.MaxManifestSize)
+	h.a.head = append(h.a.head, headMember{m.offset, b})
+	return b, err
+}
+
+// Fetch implements [layout.Source].
+func (h *headReader) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	m, err := h.peek()
 	if err != nil || m.digest != d.Digest || m.size != d.Size {
 		return nil, errOtherOrder
 	}
-	h.head.off = m.offset + m.size + padding(m.size)
-	h.scan.offset = h.head.off
+	h.pass(m)
 	return layout.VerifyReadCloser(&blobReader{a: h.a, off: m.offset, left: m.size}, d), nil
 }
 
@@ -182,6 +207,8 @@ func (a *tarArchive) openScanned(r *Reader) error {
 			meta.layout = &m
 		case ocispec.ImageIndexFile:
 			meta.index = &m
+		case dockerManifestFile:
+			a.docker = m
 		}
 		if m.digest != "" {
 			a.blobs = append(a.blobs, blobExtent{m.digest, m.size, m.offset})
@@ -198,14 +225,14 @@ func (a *tarArchive) openScanned(r *Reader) error {
 	if meta.layout == nil || meta.index == nil {
 		return layout.Errorf(layout.ClassLayout, "the archive has no oci-layout and index.json: it is no OCI image layout")
 	}
-	b, err := a.readMember(*meta.layout)
+	b, err := a.readMember(*meta.layout, layout.MaxManifestSize)
 	if err != nil {
 		return err
 	}
 	if err := layout.CheckLayoutFile(b); err != nil {
 		return err
 	}
-	if r.raw, err = a.readMember(*meta.index); err != nil {
+	if r.raw, err = a.readMember(*meta.index, layout.MaxManifestSize); err != nil {
 		return err
 	}
 	if r.index, err = layout.DecodeIndex(r.raw); err != nil {
@@ -255,6 +282,13 @@ func (a *tarArchive) extent(d digest.Digest) (offset, size int64, ok bool) {
 }
 
 func (a *tarArchive) bytes() int64 { return a.c.size() }
+
+func (a *tarArchive) dockerManifest() ([]byte, error) {
+	if a.docker.name == "" {
+		return nil, nil
+	}
+	return a.readMember(a.docker, MaxDockerManifest)
+}
 
 // blobReader reads one blob: a large one through a buffer of its own, a small
 // one through the cache, since its neighbours are likely to be read as well.
@@ -388,13 +422,11 @@ func (a *tarArchive) checkHead(fault func(Fault)) error {
 	var buf chunkBuffer
 	// The headers were accepted when the archive was opened; another writer may
 	// have given them other times.
-	index := memberSize("", int64(len(layout.LayoutFile)))
-	err := a.compare(blockSize, a.headStart[blockSize:index], &buf, true)
-	if err == nil {
-		err = a.compare(index+blockSize, a.headStart[index+blockSize:], &buf, true)
-	}
-	if err != nil {
-		fault(Fault{Class: layout.ClassOf(err), Message: err.Error()})
+	for _, m := range a.head {
+		padded := append(slices.Clip(m.data), make([]byte, padding(int64(len(m.data))))...)
+		if err := a.compare(m.offset, padded, &buf, true); err != nil {
+			fault(Fault{Class: layout.ClassOf(err), Message: err.Error()})
+		}
 	}
 	var end [endSize]byte
 	if err := a.compare(a.c.size()-endSize, end[:], &buf, true); err != nil {

@@ -19,6 +19,7 @@ type plan struct {
 	byDigest   map[digest.Digest]int32 // into blobs
 	referenced int64                   // bytes, each mention counted
 	mentions   int32
+	docker     []byte // manifest.json, where there are container images
 }
 
 type planned struct {
@@ -32,10 +33,11 @@ type planned struct {
 // manifest once, in the order in which they stand in the archive.
 func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descriptor) (*plan, error) {
 	p := &plan{byDigest: map[digest.Digest]int32{}}
-	sums := sums{}
+	sums, images := sums{}, newImages()
 	w := layout.Walker{Source: src, Visit: func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
 			sums.add(n)
+			images.add(n)
 		}
 		return p.add(n)
 	}}
@@ -51,7 +53,9 @@ func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descripto
 	for i, b := range p.blobs {
 		p.byDigest[b.digest] = int32(i)
 	}
-	return p, nil
+	var err error
+	p.docker, err = images.manifest(entries)
+	return p, err
 }
 
 func (p *plan) add(n layout.Node) error {

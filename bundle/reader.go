@@ -28,6 +28,8 @@ type content interface {
 	extent(d digest.Digest) (offset, size int64, ok bool)
 	// bytes is how much check reads.
 	bytes() int64
+	// dockerManifest gives manifest.json, or nil where there is none.
+	dockerManifest() ([]byte, error)
 }
 
 // Reader is a bundle that nobody has verified. It tells what the bundle claims
@@ -165,6 +167,9 @@ type directory struct {
 }
 
 func (d *directory) bytes() int64 { return d.total }
+
+// Nobody loads a directory into docker.
+func (d *directory) dockerManifest() ([]byte, error) { return nil, nil }
 
 func (d *directory) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
 

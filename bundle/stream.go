@@ -54,6 +54,7 @@ type streamed struct {
 	held   map[digest.Digest][]byte
 	total  int64 // bytes held
 	faults []Fault
+	docker []byte // manifest.json
 }
 
 func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) error {
@@ -74,6 +75,11 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 		switch {
 		case m.digest != "":
 			err = s.blob(m, content)
+		case m.name == dockerManifestFile:
+			if m.size > MaxDockerManifest {
+				return layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, MaxDockerManifest)
+			}
+			s.docker, err = io.ReadAll(content)
 		case m.name == ocispec.ImageLayoutFile || m.name == ocispec.ImageIndexFile:
 			if m.size > layout.MaxManifestSize {
 				return layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, layout.MaxManifestSize)
@@ -178,6 +184,8 @@ func (s *streamed) check(_ context.Context, _ *VerifyOptions, fault func(Fault))
 func (s *streamed) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
 
 func (s *streamed) bytes() int64 { return 0 }
+
+func (s *streamed) dockerManifest() ([]byte, error) { return s.docker, nil }
 
 // skipPadding reads zeros.
 func skipPadding(r io.Reader, n int64) error {

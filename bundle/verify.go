@@ -107,10 +107,14 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 		return nil, rep, rep.Err()
 	}
 	faults := faultList{seen: map[digest.Digest]bool{}}
+	images := newImages()
 	w := layout.Walker{
 		Source: r.content,
 		Visit: func(n layout.Node) error {
 			rep.Blobs++
+			if n.Kind == layout.KindManifest {
+				images.add(n)
+			}
 			rep.Bytes = saturate(rep.Bytes, n.Size)
 			if err := r.content.need(n.Descriptor); err != nil {
 				faults.add(Fault{Class: layout.ClassOf(err), Digest: n.Digest, Message: err.Error()})
@@ -127,8 +131,15 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 			return nil, nil, err
 		}
 	}
+	docker, err := r.content.dockerManifest()
+	if err == nil && docker != nil {
+		err = images.check(docker, r.index.Manifests)
+	}
+	if err != nil {
+		faults.add(Fault{Class: layout.ClassOf(err), Message: err.Error()})
+	}
 	o.Progress.Start(phaseVerifying, r.content.bytes())
-	err := r.content.check(ctx, o, faults.add)
+	err = r.content.check(ctx, o, faults.add)
 	o.Progress.Finish(phaseVerifying)
 	if err != nil {
 		return nil, nil, err

@@ -142,10 +142,13 @@ type run struct {
 }
 
 func newArchive(index []byte, p *plan) *archive {
-	a := &archive{members: make([]member, 0, len(p.blobs)+2)}
+	a := &archive{members: make([]member, 0, len(p.blobs)+3)}
 	a.members = append(a.members,
 		member{name: ocispec.ImageLayoutFile, data: []byte(layout.LayoutFile), size: int64(len(layout.LayoutFile))},
 		member{name: ocispec.ImageIndexFile, data: index, size: int64(len(index))})
+	if p.docker != nil {
+		a.members = append(a.members, member{name: dockerManifestFile, data: p.docker, size: int64(len(p.docker))})
+	}
 	for _, b := range p.blobs {
 		a.members = append(a.members, member{digest: b.digest, size: b.size})
 	}

@@ -66,17 +66,38 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 		needed[n.Digest] = struct{}{}
 		return nil
 	}}
+	var roots, others []ocispec.Descriptor
 	for _, d := range idx.Manifests {
-		if gone(d) {
-			continue
+		switch {
+		case gone(d):
+		case EntryName(d) == "":
+			others = append(others, d)
+		default:
+			roots = append(roots, d)
 		}
+	}
+	for _, d := range roots {
 		if err := w.Walk(ctx, d); err != nil {
 			return p, fmt.Errorf("%s: %w: fetch it again or forget it (airdeck prune %[1]s)", EntryName(d), err)
 		}
 	}
-	if len(forget) > 0 {
+	// What refers to an artifact goes when the artifact goes.
+	kept, err := Attached(ctx, s, roots, others)
+	if err != nil {
+		return p, err
+	}
+	keep := map[digest.Digest]bool{}
+	for _, d := range kept {
+		keep[d.Digest] = true
+		if err := w.Walk(ctx, d); err != nil {
+			return p, err
+		}
+	}
+	if len(forget) > 0 || len(kept) < len(others) {
 		if err := s.UpdateIndex(ctx, func(i *ocispec.Index) error {
-			i.Manifests = slices.DeleteFunc(i.Manifests, gone)
+			i.Manifests = slices.DeleteFunc(i.Manifests, func(d ocispec.Descriptor) bool {
+				return gone(d) || EntryName(d) == "" && !keep[d.Digest]
+			})
 			return nil
 		}); err != nil {
 			return p, err

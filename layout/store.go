@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -340,18 +341,17 @@ func MarshalIndex(idx ocispec.Index) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// Add names artifacts in the index. An entry of the same name is replaced.
-func (s *Store) Add(ctx context.Context, named ...ocispec.Descriptor) error {
+// Add puts entries into the index. An entry of the same name is replaced, and an
+// entry without a name is there once.
+func (s *Store) Add(ctx context.Context, entries ...ocispec.Descriptor) error {
+	key := func(d ocispec.Descriptor) string { return cmp.Or(EntryName(d), d.Digest.String()) }
 	return s.UpdateIndex(ctx, func(idx *ocispec.Index) error {
 		fresh := map[string]bool{}
-		for _, d := range named {
-			fresh[EntryName(d)] = true
+		for _, d := range entries {
+			fresh[key(d)] = true
 		}
-		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d ocispec.Descriptor) bool {
-			n := EntryName(d)
-			return n != "" && fresh[n]
-		})
-		idx.Manifests = append(idx.Manifests, named...)
+		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d ocispec.Descriptor) bool { return fresh[key(d)] })
+		idx.Manifests = append(idx.Manifests, entries...)
 		return nil
 	})
 }

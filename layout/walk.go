@@ -134,3 +134,66 @@ func Roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]oci
 	}
 	return roots, nil
 }
+
+// Attached gives those of the candidates that refer to a manifest below roots, or
+// to one that does, in their order: the signatures and attestations that belong
+// to the roots.
+func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	below := map[digest.Digest]bool{}
+	w := Walker{Source: src, Visit: func(n Node) error {
+		if n.Kind == KindManifest {
+			below[n.Digest] = true
+		}
+		return nil
+	}}
+	for _, r := range roots {
+		if err := w.Walk(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	subjects := make([]digest.Digest, len(candidates))
+	for i, c := range candidates {
+		s, err := SubjectOf(ctx, src, c)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			subjects[i] = s.Digest
+		}
+	}
+	taken := make([]bool, len(candidates))
+	for more := true; more; {
+		more = false
+		for i, c := range candidates {
+			if !taken[i] && subjects[i] != "" && below[subjects[i]] {
+				if err := w.Walk(ctx, c); err != nil {
+					return nil, err
+				}
+				taken[i], more = true, true
+			}
+		}
+	}
+	var out []ocispec.Descriptor
+	for i, c := range candidates {
+		if taken[i] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// SubjectOf gives what a manifest refers to, or nil.
+func SubjectOf(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.Descriptor, error) {
+	if !IsManifest(d.MediaType) {
+		return nil, nil
+	}
+	raw, err := ReadAll(ctx, src, d)
+	if err != nil {
+		return nil, err
+	}
+	m, err := DecodeManifest(d, raw)
+	if err != nil {
+		return nil, err
+	}
+	return m.Subject, nil
+}

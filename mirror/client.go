@@ -143,7 +143,12 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 
 // requestPolicy repeats requests that have no body or one that can be rewound.
 var requestPolicy = &retry.GenericPolicy{
-	Retryable: retry.DefaultPredicate,
+	Retryable: func(resp *http.Response, err error) (bool, error) {
+		if err == nil && resp.StatusCode == http.StatusNotImplemented {
+			return false, nil // nor will it be in a minute
+		}
+		return retry.DefaultPredicate(resp, err)
+	},
 	Backoff: func(attempt int, resp *http.Response) time.Duration {
 		if resp != nil {
 			if d, ok := retryAfter(resp.Header.Get("Retry-After")); ok {

@@ -41,36 +41,36 @@ func hasClass(err error) bool {
 	return errors.As(err, &e) || errors.As(err, &c)
 }
 
-// shorten takes the method and address from in front of an error: the reference
-// is named already, and addresses may hold tokens.
+// shorten takes the method and address out of an error: the reference is named
+// already, and addresses may hold tokens.
 func shorten(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
-		return errNoCredential
-	}
-	var resp *errcode.ErrorResponse
-	if errors.As(err, &resp) {
-		return &statusError{resp}
+	var (
+		u    *url.Error
+		resp *errcode.ErrorResponse
+	)
+	switch {
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return &rephrased{err, "the registry asks for a user name and a password"}
+	case errors.As(err, &u):
+		return &rephrased{err, strings.ReplaceAll(err.Error(), u.Error(), u.Err.Error())}
+	case errors.As(err, &resp):
+		text := fmt.Sprintf("the registry answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		for _, d := range resp.Errors {
+			text += ": " + printable(d.Error())
+		}
+		return &rephrased{err, strings.ReplaceAll(err.Error(), resp.Error(), text)}
 	}
 	return err
 }
 
-var errNoCredential = errors.New("the registry asks for a user name and a password")
-
-type statusError struct{ resp *errcode.ErrorResponse }
-
-func (e *statusError) Error() string {
-	text := fmt.Sprintf("the registry answers %d %s", e.resp.StatusCode, http.StatusText(e.resp.StatusCode))
-	for _, d := range e.resp.Errors {
-		text += ": " + printable(d.Error())
-	}
-	return text
+// rephrased is an error in other words.
+type rephrased struct {
+	err  error
+	text string
 }
 
-func (e *statusError) Unwrap() error { return e.resp }
+func (e *rephrased) Error() string { return e.text }
+func (e *rephrased) Unwrap() error { return e.err }
 
 // printable keeps a registry's words to one line of plain text.
 func printable(s string) string {

@@ -241,7 +241,7 @@ func TestMount(t *testing.T) {
 	// it opened.
 	other := registrytest.Start(registrytest.Options{})
 	defer other.Close()
-	other.Fail(registrytest.Fault{Method: "HEAD", Status: 404})
+	other.Fail(registrytest.Fault{Method: "HEAD", Path: blobs, Status: 404})
 	rep, err = f.send(f.client(ClientOptions{}), &PlanOptions{Jobs: 1}, other, map[string]ocispec.Descriptor{"one:v1": a, "two:v1": b})
 	if err != nil {
 		t.Fatal(err)

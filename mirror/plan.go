@@ -18,6 +18,9 @@ import (
 type PlanOptions struct {
 	Jobs  int  // requests and transfers at once; 0 means DefaultJobs
 	Force bool // let tags that name something else be moved
+	// Referrers are manifests that refer to the targets or to each other. Each
+	// goes to every repository that its subject goes to.
+	Referrers []ocispec.Descriptor
 }
 
 // TagState is what a tag at the destination names before anything is sent.
@@ -48,9 +51,16 @@ type Planned struct {
 	Existing digest.Digest // what the tag names, where it is TagMoved
 
 	repo      *repository
-	manifests []ocispec.Descriptor // children before parents; the root is last
+	manifests []ocispec.Descriptor // what has to be there before the tag is set, children before parents
 	present   []bool               // by manifest: the registry has it
 	blobs     []digest.Digest      // each once
+	referrers []referrer           // those among the manifests that refer to others
+}
+
+// referrer is a manifest and what it refers to.
+type referrer struct {
+	ocispec.Descriptor
+	subject ocispec.Descriptor
 }
 
 // repository is a repository at the destination, and what is known of it.
@@ -92,18 +102,57 @@ func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, 
 	if p.jobs <= 0 {
 		p.jobs = DefaultJobs
 	}
+	attached, err := bySubject(ctx, src, o.Referrers)
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range targets {
 		a := &Planned{Target: t}
 		p.Artifacts = append(p.Artifacts, a)
-		if err := p.gather(ctx, a); err != nil {
+		if err := p.gather(ctx, a, attached); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.orphans(o.Referrers); err != nil {
+		return nil, err
 	}
 	return p, p.ask(ctx)
 }
 
-// gather walks one artifact.
-func (p *Plan) gather(ctx context.Context, a *Planned) error {
+// bySubject reads what each referrer refers to.
+func bySubject(ctx context.Context, src layout.Source, all []ocispec.Descriptor) (map[digest.Digest][]referrer, error) {
+	out := map[digest.Digest][]referrer{}
+	for _, d := range all {
+		subject, err := layout.SubjectOf(ctx, src, d)
+		if err != nil {
+			return nil, err
+		}
+		if subject == nil {
+			return nil, layout.Errorf(layout.ClassName, "the entry %s has no reference and refers to nothing: it does not say where it belongs", d.Digest)
+		}
+		out[subject.Digest] = append(out[subject.Digest], referrer{d, *subject})
+	}
+	return out, nil
+}
+
+// orphans finds referrers whose subject goes nowhere.
+func (p *Plan) orphans(all []ocispec.Descriptor) error {
+	placed := map[digest.Digest]bool{}
+	for _, a := range p.Artifacts {
+		for _, r := range a.referrers {
+			placed[r.Digest] = true
+		}
+	}
+	for _, d := range all {
+		if !placed[d.Digest] {
+			return layout.Errorf(layout.ClassMissing, "%s refers to a manifest that is not among the artifacts: it does not say where it belongs", d.Digest)
+		}
+	}
+	return nil
+}
+
+// gather walks one artifact and what refers to it.
+func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Digest][]referrer) error {
 	name := a.Reference.Name()
 	if a.repo = p.repos[name]; a.repo == nil {
 		repo, err := p.client.repository(ctx, a.Reference.Registry, a.Reference.Repository)
@@ -113,61 +162,69 @@ func (p *Plan) gather(ctx context.Context, a *Planned) error {
 		a.repo = &repository{Repository: repo, blobs: map[digest.Digest]*blobState{}}
 		p.repos[name] = a.repo
 	}
-	seen := map[digest.Digest]bool{}
-	err := layout.Walk(ctx, p.src, a.Descriptor, func(n layout.Node) error {
-		switch {
-		case n.Kind == layout.KindManifest:
-			a.manifests = append(a.manifests, ocispec.Descriptor{MediaType: n.MediaType, Digest: n.Digest, Size: n.Size})
-		case !seen[n.Digest]:
-			seen[n.Digest] = true
-			a.blobs = append(a.blobs, n.Digest)
-			if a.repo.blobs[n.Digest] == nil {
-				a.repo.blobs[n.Digest] = &blobState{size: n.Size}
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	g := &gatherer{a: a, src: p.src, manifests: map[digest.Digest]bool{}, blobs: map[digest.Digest]bool{}}
+	if err := g.add(ctx, a.Descriptor); err != nil {
 		return fmt.Errorf("%s: %w", a.Source, err)
 	}
 	if len(a.manifests) == 0 {
 		return layout.Errorf(layout.ClassMediaType, "%s is a %q, which no registry takes as an artifact", a.Source, a.Descriptor.MediaType)
 	}
-	a.order(ctx, p.src)
+	for i := 0; i < len(a.manifests); i++ { // grows as referrers of referrers come
+		for _, r := range attached[a.manifests[i].Digest] {
+			if g.manifests[r.Digest] {
+				continue
+			}
+			a.referrers = append(a.referrers, r)
+			if err := g.add(ctx, r.Descriptor); err != nil {
+				return fmt.Errorf("%s: %w", a.Source, err)
+			}
+		}
+	}
+	a.present = make([]bool, len(a.manifests))
 	return nil
 }
 
-// order puts children before their parents. The walk gave a parent before its
-// children, but a manifest that two indexes share stands where the first had
-// it, so reversing is not enough.
-func (a *Planned) order(ctx context.Context, src layout.Source) {
-	at := map[digest.Digest]ocispec.Descriptor{}
-	for _, m := range a.manifests {
-		at[m.Digest] = m
-	}
-	var ordered []ocispec.Descriptor
-	var visit func(d ocispec.Descriptor)
-	visit = func(d ocispec.Descriptor) {
-		m, ok := at[d.Digest]
-		if !ok {
-			return
-		}
-		delete(at, d.Digest)
-		if layout.IsIndex(m.MediaType) {
-			// It was read and decoded a moment ago.
-			if raw, err := layout.ReadAll(ctx, src, m); err == nil {
-				if man, err := layout.DecodeManifest(m, raw); err == nil {
-					for _, c := range man.Manifests {
-						visit(c)
-					}
-				}
+// gatherer lists what an artifact needs, children before parents.
+type gatherer struct {
+	a                *Planned
+	src              layout.Source
+	manifests, blobs map[digest.Digest]bool
+}
+
+func (g *gatherer) add(ctx context.Context, root ocispec.Descriptor) error {
+	nodes := map[digest.Digest]layout.Node{}
+	err := layout.Walk(ctx, g.src, root, func(n layout.Node) error {
+		switch {
+		case n.Kind == layout.KindManifest:
+			n.Raw = nil
+			nodes[n.Digest] = n
+		case !g.blobs[n.Digest]:
+			g.blobs[n.Digest] = true
+			g.a.blobs = append(g.a.blobs, n.Digest)
+			if g.a.repo.blobs[n.Digest] == nil {
+				g.a.repo.blobs[n.Digest] = &blobState{size: n.Size}
 			}
 		}
-		ordered = append(ordered, m)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	visit(a.Descriptor)
-	a.manifests = ordered
-	a.present = make([]bool, len(ordered))
+	// A manifest that two indexes share comes before both.
+	var visit func(d digest.Digest)
+	visit = func(d digest.Digest) {
+		n, ok := nodes[d]
+		if !ok || g.manifests[d] {
+			return
+		}
+		g.manifests[d] = true
+		for _, c := range n.Manifest.Manifests {
+			visit(c.Digest)
+		}
+		g.a.manifests = append(g.a.manifests, ocispec.Descriptor{MediaType: n.MediaType, Digest: n.Digest, Size: n.Size})
+	}
+	visit(root.Digest)
+	return nil
 }
 
 // ask sends the requests: one for each tag, manifest and blob.
@@ -200,7 +257,6 @@ func (p *Plan) ask(ctx context.Context) error {
 }
 
 func (a *Planned) askManifests(ctx context.Context) error {
-	root := len(a.manifests) - 1
 	a.Tag = TagNew
 	if a.Reference.Tag != "" {
 		d, err := a.repo.Manifests().Resolve(ctx, a.Reference.Tag)
@@ -209,26 +265,36 @@ func (a *Planned) askManifests(ctx context.Context) error {
 		case err != nil:
 			return err
 		case d.Digest == a.Descriptor.Digest:
-			a.Tag, a.present[root] = TagSame, true
+			a.Tag = TagSame
 		default:
 			a.Tag, a.Existing = TagMoved, d.Digest
 		}
 	}
 	for i, m := range a.manifests {
-		if a.present[i] || i == root && a.Reference.Tag != "" {
-			continue // the tag's answer told, or the push of the tag will bring it
+		root := m.Digest == a.Descriptor.Digest
+		if root && a.Tag == TagSame {
+			a.present[i] = true // the tag's answer told
+			continue
+		}
+		if root && a.tagBrings() {
+			continue
 		}
 		ok, err := a.repo.Manifests().Exists(ctx, m)
 		if err != nil {
 			return err
 		}
 		a.present[i] = ok
-	}
-	if a.Reference.Tag == "" && a.present[root] {
-		a.Tag = TagSame
+		if root && ok && a.Reference.Tag == "" {
+			a.Tag = TagSame
+		}
 	}
 	return nil
 }
+
+// tagBrings reports whether the manifest of the tag is pushed by pushing the tag.
+// Where something refers to it, the manifest comes first, then what refers to it,
+// and then the tag.
+func (a *Planned) tagBrings() bool { return a.Reference.Tag != "" && len(a.referrers) == 0 }
 
 // Conflicts lists the tags that name something else and would have to be moved.
 func (p *Plan) Conflicts() []*Planned {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,10 @@ const phaseFetching = "fetching"
 // PullOptions are the options of [Client.Pull]. nil stands for the defaults.
 type PullOptions struct {
 	Jobs int // blobs that are fetched at once; 0 means DefaultJobs
+	// NoReferrers leaves what refers to an artifact, such as its signatures.
+	NoReferrers bool
+	// ManifestsOnly fetches no blobs.
+	ManifestsOnly bool
 }
 
 // Pulled says what a pull brought.
@@ -33,9 +38,12 @@ type Pulled struct {
 	// Entries are the artifacts, in the order of the references, each named by
 	// its reference.
 	Entries []ocispec.Descriptor
-	Fetched int64 // blobs, manifests not counted
-	Bytes   int64 // in them
-	Reused  int64 // blobs that dst had, whole
+	// Referrers are what refers to them, each once: entries without a name, and
+	// what cosign keeps under tags of its own with the name of that tag.
+	Referrers []ocispec.Descriptor
+	Fetched   int64 // blobs, manifests not counted
+	Bytes     int64 // in them
+	Reused    int64 // blobs that dst had, whole
 }
 
 // Pull brings artifacts into dst. Each reference is resolved once, and what it
@@ -44,27 +52,32 @@ type Pulled struct {
 //
 // Errors: [layout.ClassRemote] with the reference, and those of dst.
 func (c *Client) Pull(ctx context.Context, refs []layout.Reference, dst layout.Storage, o *PullOptions) (*Pulled, error) {
-	jobs := DefaultJobs
-	if o != nil && o.Jobs > 0 {
-		jobs = o.Jobs
+	if o == nil {
+		o = &PullOptions{}
+	}
+	jobs := o.Jobs
+	if jobs <= 0 {
+		jobs = DefaultJobs
 	}
 	p := &puller{c: c, dst: dst, blobs: map[digest.Digest]*wanted{}}
 	out := &Pulled{Entries: make([]ocispec.Descriptor, len(refs))}
 	trees := make([][]*wanted, len(refs))
+	found := make([][]ocispec.Descriptor, len(refs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobs)
 	for i, ref := range refs {
 		g.Go(func() error {
-			root, tree, err := p.resolve(gctx, ref)
-			if err != nil {
-				return explain("fetch", ref.String(), err)
-			}
-			out.Entries[i], trees[i] = layout.Named(root, entryName(ref)), tree
-			return nil
+			root, err := p.resolve(gctx, ref, o, &trees[i], &found[i])
+			out.Entries[i] = layout.Named(root, entryName(ref))
+			return explain("fetch", ref.String(), err)
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
+	}
+	out.Referrers = unique(slices.Concat(found...))
+	if o.ManifestsOnly {
+		return out, nil
 	}
 	return out, p.fetchAll(ctx, trees, jobs, out)
 }
@@ -76,6 +89,20 @@ func entryName(ref layout.Reference) string {
 		ref.Digest = ""
 	}
 	return ref.String()
+}
+
+// unique leaves out the entries that occur twice: artifacts may share manifests.
+func unique(entries []ocispec.Descriptor) []ocispec.Descriptor {
+	type key struct {
+		digest digest.Digest
+		name   string
+	}
+	seen := map[key]bool{}
+	return slices.DeleteFunc(entries, func(d ocispec.Descriptor) bool {
+		k := key{d.Digest, layout.EntryName(d)}
+		defer func() { seen[k] = true }()
+		return seen[k]
+	})
 }
 
 // puller gathers what is to be fetched for several artifacts.
@@ -93,23 +120,36 @@ type wanted struct {
 	repo *remote.Repository
 }
 
-// resolve fetches the manifests of one artifact and gives its blobs that no
-// earlier artifact had.
-func (p *puller) resolve(ctx context.Context, ref layout.Reference) (ocispec.Descriptor, []*wanted, error) {
+// resolve fetches the manifests of one artifact and of what refers to it, and adds
+// to tree the blobs that no other artifact wanted before.
+func (p *puller) resolve(ctx context.Context, ref layout.Reference, o *PullOptions, tree *[]*wanted, found *[]ocispec.Descriptor) (ocispec.Descriptor, error) {
 	repo, err := p.c.repository(ctx, ref.Registry, ref.Repository)
 	if err != nil {
-		return ocispec.Descriptor{}, nil, err
+		return ocispec.Descriptor{}, err
 	}
 	root, err := p.root(ctx, repo, ref)
 	if err != nil {
-		return root, nil, err
+		return root, err
 	}
-	var tree []*wanted
-	err = layout.Walk(ctx, &manifestSource{repo, p.dst}, root, func(n layout.Node) error {
+	r := &referrers{p: p, ref: ref, repo: repo, tree: tree, seen: map[digest.Digest]bool{}}
+	err = p.walk(ctx, repo, root, tree, func(n layout.Node) {
+		r.subjects = append(r.subjects, n.Descriptor)
+		if n.Digest == root.Digest {
+			root.ArtifactType = n.Manifest.ArtifactType
+		}
+	})
+	if err != nil || o.NoReferrers {
+		return root, err
+	}
+	*found, err = r.find(ctx)
+	return root, err
+}
+
+// walk fetches the manifests below root, shows each of them, and notes the blobs.
+func (p *puller) walk(ctx context.Context, repo *remote.Repository, root ocispec.Descriptor, tree *[]*wanted, visit func(layout.Node)) error {
+	return layout.Walk(ctx, &manifestSource{repo, p.dst}, root, func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
-			if n.Digest == root.Digest {
-				root.ArtifactType = n.Manifest.ArtifactType
-			}
+			visit(n)
 			return nil
 		}
 		p.mu.Lock()
@@ -118,11 +158,10 @@ func (p *puller) resolve(ctx context.Context, ref layout.Reference) (ocispec.Des
 			// Only what fetching needs is kept: there may be many.
 			w := &wanted{ocispec.Descriptor{Digest: n.Digest, Size: n.Size}, repo}
 			p.blobs[n.Digest] = w
-			tree = append(tree, w)
+			*tree = append(*tree, w)
 		}
 		return nil
 	})
-	return root, tree, err
 }
 
 // root asks what a reference names, and keeps the manifest that was the answer.

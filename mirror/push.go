@@ -29,6 +29,8 @@ const (
 	StatusPushed  Status = "pushed"
 	StatusPresent Status = "present" // all of it was there
 	StatusFailed  Status = "failed"
+	StatusEqual   Status = "equal"   // compared: all of it came back
+	StatusDiffers Status = "differs" // compared: something did not
 )
 
 // Report says what a push did.
@@ -47,19 +49,24 @@ type ArtifactReport struct {
 	Digest   digest.Digest `json:"digest"`
 	Status   Status        `json:"status"`
 	Replaced digest.Digest `json:"replaced,omitempty"` // what the tag named before
+	Fidelity *Fidelity     `json:"fidelity,omitempty"` // what was read back; nil where nothing was sent, or it failed before
 	Error    string        `json:"error,omitempty"`
 	err      error
 }
 
 // Err is nil if every artifact is at the destination, [layout.ErrPartial] if
-// some are, and the first artifact's error if none is.
+// some are or anything was lost on the way, and the first artifact's error if
+// none is.
 func (r *Report) Err() error {
-	var first error
+	var (
+		first error
+		lost  *lostError
+	)
 	failed := 0
 	for _, a := range r.Artifacts {
 		if a.err != nil {
 			failed++
-			if first == nil {
+			if errors.As(a.err, &lost) || first == nil {
 				first = a.err
 			}
 		}
@@ -67,7 +74,7 @@ func (r *Report) Err() error {
 	switch {
 	case first == nil:
 		return nil
-	case failed < len(r.Artifacts):
+	case failed < len(r.Artifacts) || lost != nil:
 		return fmt.Errorf("%w: %d of %d failed: %w", layout.ErrPartial, failed, len(r.Artifacts), first)
 	}
 	return first
@@ -77,6 +84,8 @@ func (r *Report) Err() error {
 type pusher struct {
 	*Plan
 	slots chan struct{} // transfers at once
+
+	readOnly bool // nothing is sent
 
 	mu     sync.Mutex
 	report Report
@@ -130,10 +139,12 @@ func (p *Plan) conflict() error {
 
 func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
 	rep := ArtifactReport{Source: a.Source, Target: a.Reference.String(), Digest: a.Descriptor.Digest, Status: StatusPresent, Replaced: a.Existing}
-	if a.Done() {
+	if a.Done() && len(a.referrers) == 0 {
 		return rep
 	}
-	rep.Status = StatusPushed
+	if !a.Done() {
+		rep.Status = StatusPushed
+	}
 	// One token for all requests of the artifact.
 	ctx = auth.AppendRepositoryScope(ctx, a.repo.Reference, auth.ActionPull, auth.ActionPush)
 	err := r.blobs(ctx, a, a.blobs, false)
@@ -141,11 +152,15 @@ func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
 		if err != nil {
 			break
 		}
-		root := i == len(a.manifests)-1
-		if a.present[i] && (!root || a.Tag == TagSame) {
-			continue
+		if !a.present[i] && (m.Digest != a.Descriptor.Digest || !a.tagBrings()) {
+			err = r.manifest(ctx, a, m, m.Digest.String())
 		}
-		err = r.manifest(ctx, a, m, root)
+	}
+	if err == nil && a.Reference.Tag != "" && a.Tag != TagSame {
+		err = r.manifest(ctx, a, a.Descriptor, a.Reference.Tag)
+	}
+	if err == nil {
+		rep.Fidelity, err = r.confirm(ctx, a)
 	}
 	if err != nil {
 		rep.Status, rep.err = StatusFailed, explain("push", rep.Target, err)
@@ -265,19 +280,15 @@ func (u *upload) Read(p []byte) (int, error) {
 
 func (u *upload) Close() error { return u.rc.Close() }
 
-// manifest pushes a manifest; the root under its tag. A registry that misses a
+// manifest pushes a manifest under its digest or a tag. A registry that misses a
 // blob or a child which it claimed to have gets all of them again, once.
-func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor, root bool) error {
+func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor, reference string) error {
 	raw, err := layout.ReadAll(ctx, r.src, m)
 	if err != nil {
 		return err
 	}
-	what := m.Digest.String()
-	if root && a.Reference.Tag != "" {
-		what = a.Reference.Tag
-	}
 	put := func() error {
-		return a.repo.PushReference(ctx, m, bytes.NewReader(raw), what)
+		return a.repo.PushReference(ctx, m, bytes.NewReader(raw), reference)
 	}
 	if err = put(); err != nil && missesContent(err) {
 		if err := r.children(ctx, a, m, raw); err != nil {
@@ -313,7 +324,7 @@ func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor,
 	seen := map[digest.Digest]bool{}
 	for _, c := range man.Children() {
 		if c.Kind == layout.KindManifest {
-			if err := r.manifest(ctx, a, ocispec.Descriptor{MediaType: c.MediaType, Digest: c.Digest, Size: c.Size}, false); err != nil {
+			if err := r.manifest(ctx, a, ocispec.Descriptor{MediaType: c.MediaType, Digest: c.Digest, Size: c.Size}, c.Digest.String()); err != nil {
 				return err
 			}
 		} else if !seen[c.Digest] {

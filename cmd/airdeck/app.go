@@ -57,7 +57,7 @@ func newApp() *cli.App {
 		},
 		Commands: []*cli.Command{
 			buildCommand(), pushCommand(), pullCommand(),
-			packCommand(), inspectCommand(), verifyCommand(), mirrorCommand(), unpackCommand(),
+			packCommand(), inspectCommand(), verifyCommand(), mirrorCommand(), compareCommand(), unpackCommand(),
 			listCommand(), pruneCommand(), loginCommand(), logoutCommand(), demoCommand(),
 		},
 	}

@@ -178,7 +178,9 @@ func pull(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer store.Close()
-	got, err := client.Pull(ctx, []layout.Reference{ref}, store, pullOptions(c))
+	o := pullOptions(c)
+	o.NoReferrers = true // they are of no use among slides
+	got, err := client.Pull(ctx, []layout.Reference{ref}, store, o)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/airdeck/airdeck/bundle"
-	"github.com/airdeck/airdeck/deck"
 	"github.com/airdeck/airdeck/layout"
 )
 
@@ -45,6 +43,9 @@ type inspectedManifest struct {
 	Size         int64                `json:"size"`
 	Blobs        []*inspectedBlob     `json:"blobs,omitempty"`
 	Manifests    []*inspectedManifest `json:"manifests,omitempty"`
+	Referrers    []*inspectedManifest `json:"referrers,omitempty"` // what refers to it
+
+	subject digest.Digest
 }
 
 type inspectedBlob struct {
@@ -64,13 +65,15 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 	defer r.Close()
 	in := &inspector{r: r, users: map[digest.Digest][]string{}}
 	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
+	var all []*inspectedManifest
 	for _, e := range r.Index().Manifests {
 		m, err := in.artifact(ctx, e)
 		if err != nil {
 			return fmt.Errorf("%s: %w", cmp.Or(layout.EntryName(e), e.Digest.String()), err)
 		}
-		res.Artifacts = append(res.Artifacts, m)
+		all = append(all, m)
 	}
+	res.Artifacts = attach(all)
 	for _, m := range res.Artifacts {
 		in.share(m, nameOf(m))
 	}
@@ -119,14 +122,16 @@ func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[d
 	}
 	delete(nodes, d.Digest) // a manifest that occurs twice is shown once
 	out.ArtifactType = cmp.Or(man.ArtifactType, d.ArtifactType)
-	out.Title = man.Annotations[ocispec.AnnotationTitle]
-	if man.Config != nil && man.Config.MediaType == deck.MediaTypeConfig {
-		if b, err := in.r.Config(ctx, *man.Config); err == nil {
-			var spec struct{ Title string }
-			if json.Unmarshal(b, &spec) == nil {
-				out.Title = spec.Title
-			}
+	var config []byte
+	if man.Config != nil && hasTitle(man.Config.MediaType) {
+		var err error
+		if config, err = in.r.Config(ctx, *man.Config); err != nil {
+			return nil, err
 		}
+	}
+	out.Title = titleOf(man, config)
+	if man.Subject != nil {
+		out.subject = man.Subject.Digest
 	}
 	for _, c := range man.Children() {
 		if c.Kind == layout.KindManifest {
@@ -145,6 +150,33 @@ func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[d
 	return out, nil
 }
 
+// attach puts what refers to a manifest below that. What refers to nothing here
+// stays where it is.
+func attach(all []*inspectedManifest) []*inspectedManifest {
+	at := map[digest.Digest]*inspectedManifest{}
+	var note func(m *inspectedManifest)
+	note = func(m *inspectedManifest) {
+		if at[m.Digest] == nil {
+			at[m.Digest] = m
+		}
+		for _, sub := range m.Manifests {
+			note(sub)
+		}
+	}
+	for _, m := range all {
+		note(m)
+	}
+	roots := []*inspectedManifest{}
+	for _, m := range all {
+		if s := at[m.subject]; m.Reference == "" && m.subject != "" && s != nil {
+			s.Referrers = append(s.Referrers, m)
+		} else {
+			roots = append(roots, m)
+		}
+	}
+	return roots
+}
+
 // share tells of each blob which other artifacts have it too.
 func (in *inspector) share(m *inspectedManifest, self string) {
 	for _, b := range m.Blobs {
@@ -157,25 +189,9 @@ func (in *inspector) share(m *inspectedManifest, self string) {
 	for _, sub := range m.Manifests {
 		in.share(sub, self)
 	}
-}
-
-// kindOf says what an artifact is, in a person's words where there are some.
-func kindOf(d ocispec.Descriptor, m *layout.Manifest) string {
-	switch {
-	case layout.IsIndex(d.MediaType):
-		return "index"
-	case m == nil:
-		return cmp.Or(d.MediaType, "blob")
-	case m.ArtifactType == deck.MediaTypeArtifact:
-		return "deck"
-	case m.Config != nil && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == "application/vnd.docker.container.image.v1+json"):
-		return "image"
-	case m.ArtifactType != "":
-		return m.ArtifactType
-	case m.Config != nil:
-		return m.Config.MediaType
+	for _, sub := range m.Referrers {
+		in.share(sub, nameOf(sub))
 	}
-	return d.MediaType
 }
 
 func platform(p *ocispec.Platform) string {
@@ -215,5 +231,9 @@ func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 	}
 	for _, sub := range m.Manifests {
 		showManifest(p, sub, indent+"  ")
+	}
+	for _, sub := range m.Referrers {
+		p("%s  referred to by", indent)
+		showManifest(p, sub, indent+"    ")
 	}
 }

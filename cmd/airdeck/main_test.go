@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -16,7 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
+	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/airdeck/airdeck/internal/registrytest"
 )
@@ -42,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"flip":     cmdFlip,
 			"cut":      cmdCut,
 			"capture":  cmdCapture,
+			"attach":   cmdAttach,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("AIRDECK_LAYOUT", filepath.Join(e.WorkDir, ".layout"))
@@ -68,7 +73,7 @@ func named(ts *testscript.TestScript, name string) *registrytest.Registry {
 	return r
 }
 
-// registry NAME [tls] [mount] [auth=USER:PASSWORD] starts a registry whose
+// registry NAME [tls] [mount] [noreferrers] [auth=USER:PASSWORD] starts a registry whose
 // address is in $NAME, and whose certificate is in NAME.pem.
 func cmdRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	var o registrytest.Options
@@ -76,6 +81,8 @@ func cmdRegistry(ts *testscript.TestScript, _ bool, args []string) {
 		switch {
 		case a == "tls":
 			o.TLS = true
+		case a == "noreferrers":
+			o.NoReferrers = true
 		case a == "mount":
 			o.Mount = true
 		case strings.HasPrefix(a, "auth="):
@@ -134,6 +141,20 @@ func cmdSlide(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(png.Encode(f, img))
 		ts.Check(f.Close())
 	}
+}
+
+// attach REF TYPE pushes a manifest that refers to what REF names.
+func cmdAttach(ts *testscript.TestScript, _ bool, args []string) {
+	repo, err := remote.NewRepository(args[0])
+	ts.Check(err)
+	repo.PlainHTTP = true
+	ctx := context.Background()
+	subject, err := repo.Resolve(ctx, repo.Reference.Reference)
+	ts.Check(err)
+	_, err = oras.PackManifest(ctx, repo, oras.PackManifestVersion1_1, args[1], oras.PackManifestOptions{
+		Subject: &subject, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z"},
+	})
+	ts.Check(err)
 }
 
 // flip FILE OFFSET changes a bit; a negative offset counts from the end.

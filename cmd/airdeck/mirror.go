@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/airdeck/airdeck/layout"
@@ -21,14 +22,21 @@ func mirrorCommand() *cli.Command {
 		Description: "ghcr.io/acme/decks/intro:v1 becomes REGISTRY/PREFIX/acme/decks/intro:v1. Nothing is sent\n" +
 			"before the whole bundle is verified, and a tag that names something else is not moved.",
 		Flags: append([]cli.Flag{
-			&cli.StringSliceFlag{Name: "map", Usage: "put what begins with FROM under TO instead (`FROM=TO`, repeatable; the longest fit decides)"},
-			&cli.BoolFlag{Name: "keep-host", Usage: "keep the source's host as the first part of the path"},
+			mapFlag(), keepHostFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "move tags that name something else"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be sent, and send nothing"},
 			&cli.StringFlag{Name: "report", Usage: "write what happened to `FILE`, as JSON"},
 			expectFlag(), tmpdirFlag(), jobsFlag("upload in parallel"),
 		}, registryFlags()...),
 	}, 2, 2, mirrorRun)
+}
+
+func mapFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "map", Usage: "put what begins with FROM under TO instead (`FROM=TO`, repeatable; the longest fit decides)"}
+}
+
+func keepHostFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "keep-host", Usage: "keep the source's host as the first part of the path"}
 }
 
 // mirrored is the result of mirror.
@@ -56,11 +64,12 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	targets, err := dest.Targets(entries)
+	named, referrers := split(entries)
+	targets, err := dest.Targets(named)
 	if err != nil {
 		return err
 	}
-	plan, err := client.Plan(ctx, v, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Force: c.Bool("force")})
+	plan, err := client.Plan(ctx, v, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Force: c.Bool("force"), Referrers: referrers})
 	if err != nil {
 		return err
 	}
@@ -73,6 +82,19 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 		err = errors.Join(err, writeJSON(file, res))
 	}
 	return errors.Join(err, showMirrored(ui, res))
+}
+
+// split parts the entries of a bundle: artifacts have names, and what refers to
+// them has none.
+func split(entries []ocispec.Descriptor) (named, referrers []ocispec.Descriptor) {
+	for _, e := range entries {
+		if layout.EntryName(e) == "" {
+			referrers = append(referrers, e)
+		} else {
+			named = append(named, e)
+		}
+	}
+	return named, referrers
 }
 
 func destination(c *cli.Context) (mirror.Destination, error) {
@@ -146,6 +168,9 @@ func showMirrored(ui *ui, res mirrored) error {
 		present := 0
 		for _, a := range res.Artifacts {
 			p("%s %s -> %s", a.Status, oneLine(a.Source), a.Target)
+			if a.Fidelity != nil && a.Error == "" {
+				p("  %s", a.Fidelity.Text())
+			}
 			if a.Error != "" {
 				p("  %s", oneLine(a.Error))
 			}

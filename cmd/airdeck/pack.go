@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ func packCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE`"},
 			&cli.StringFlag{Name: "from", Usage: "read further sources from `FILE`, one a line; # begins a comment"},
+			&cli.BoolFlag{Name: "no-referrers", Usage: "leave what refers to the artifacts: signatures, attestations, SBOMs"},
 			layoutFlag(), tmpdirFlag(), jobsFlag("fetch and compress in parallel"),
 		}, registryFlags()...),
 	}, 0, -1, pack)
@@ -158,8 +161,8 @@ func (p *packer) close() {
 // add takes an artifact in. One that comes twice is one; a name that means two
 // things is an error.
 func (p *packer) add(d ocispec.Descriptor) error {
-	name := layout.EntryName(d)
-	if old, ok := p.names[name]; ok && name != "" {
+	name := cmp.Or(layout.EntryName(d), d.Digest.String())
+	if old, ok := p.names[name]; ok {
 		if old.Digest != d.Digest {
 			return layout.Errorf(layout.ClassPolicy, "%s is %s in one source and %s in another", name, old.Digest, d.Digest)
 		}
@@ -234,11 +237,19 @@ func (p *packer) addEntries(ctx context.Context, s source, src layout.Source, en
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.text, err)
 	}
+	var roots, others []ocispec.Descriptor
 	for _, e := range entries {
-		if s.name != "" && s.name != layout.EntryName(e) && s.name != e.Digest.String() {
+		subject, err := layout.SubjectOf(ctx, src, e)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("%s: %w", s.text, err)
+		case subject != nil && layout.EntryName(e) == "":
+			others = append(others, e)
+			continue
+		case s.name != "" && s.name != layout.EntryName(e) && s.name != e.Digest.String():
 			continue
 		}
-		found++
+		roots = append(roots, e)
 		full, err := fullName(container, e)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", s.text, err)
@@ -247,7 +258,19 @@ func (p *packer) addEntries(ctx context.Context, s source, src layout.Source, en
 			return 0, err
 		}
 	}
-	return found, nil
+	if p.c.Bool("no-referrers") {
+		return len(roots), nil
+	}
+	attached, err := layout.Attached(ctx, src, roots, others)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.text, err)
+	}
+	for _, e := range attached {
+		if err := p.add(e); err != nil {
+			return 0, err
+		}
+	}
+	return len(roots), nil
 }
 
 func (p *packer) addLayout(ctx context.Context, s source) error {
@@ -302,17 +325,20 @@ func (p *packer) pull(ctx context.Context, refs []layout.Reference) ([]ocispec.D
 	if err != nil {
 		return nil, err
 	}
-	pulled, err := client.Pull(ctx, refs, p.store, pullOptions(p.c))
+	o := pullOptions(p.c)
+	o.NoReferrers = p.c.Bool("no-referrers")
+	pulled, err := client.Pull(ctx, refs, p.store, o)
 	if err != nil {
 		return nil, err
 	}
 	p.fetched, p.reused = pulled.Fetched, pulled.Reused
-	for _, d := range pulled.Entries {
+	all := slices.Concat(pulled.Entries, pulled.Referrers)
+	for _, d := range all {
 		if err := p.add(d); err != nil {
 			return nil, err
 		}
 	}
-	return pulled.Entries, nil
+	return all, nil
 }
 
 // openBundle opens a bundle, and says what is wrong with the name where there is

@@ -26,6 +26,7 @@ type Options struct {
 	TLS                bool   // a certificate of its own
 	Username, Password string // basic authentication
 	Mount              bool   // mount blobs across repositories, as distribution does
+	NoReferrers        bool   // lack the referrers API
 	ClientCA           []byte // demand a client certificate of this authority, in PEM; with TLS
 }
 
@@ -64,7 +65,7 @@ type Fault struct {
 // Start runs a registry until Close.
 func Start(o Options) *Registry {
 	r := &Registry{o: o, closed: make(chan struct{}), blobs: map[string]map[string]bool{}}
-	r.h = registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true))
+	r.h = registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(!o.NoReferrers))
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if o.TLS {

@@ -1,0 +1,174 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// Fidelity says what of an artifact was read back from the destination.
+type Fidelity struct {
+	Manifests int            `json:"manifests"`      // that came back with their digest
+	Tag       bool           `json:"tag"`            // the tag names the artifact; also where the target has no tag
+	Referrers int            `json:"referrers"`      // that were carried
+	Found     map[string]int `json:"found"`          // referrers that the registry lists, by the way it does
+	Lost      []string       `json:"lost,omitempty"` // what did not come back
+}
+
+// Text is the fidelity in a few words.
+func (f *Fidelity) Text() string {
+	n, ways := 0, ""
+	for _, way := range []string{ViaAPI, ViaTag} {
+		if f.Found[way] > 0 {
+			n += f.Found[way]
+			ways += " by " + way
+		}
+	}
+	s := "digest and tag equal"
+	if f.Referrers > 0 {
+		s += fmt.Sprintf(", %d of %d referrers found%s", n, f.Referrers, ways)
+	}
+	return s
+}
+
+// lostError says that a registry took something and does not give it back.
+type lostError struct{ what []string }
+
+func (e *lostError) Error() string {
+	s := fmt.Sprintf("lost: %s", e.what[0])
+	if n := len(e.what) - 1; n > 0 {
+		s += fmt.Sprintf(" (and %d more)", n)
+	}
+	return s
+}
+
+// confirm reads back what a registry should have now. Only a referrer that is not
+// listed is sent again: registries forget to list what they have.
+func (r *pusher) confirm(ctx context.Context, a *Planned) (*Fidelity, error) {
+	f := &Fidelity{Referrers: len(a.referrers), Found: map[string]int{}}
+	for _, m := range a.manifests {
+		switch ok, err := comesBack(ctx, a.repo, m); {
+		case err != nil:
+			return f, fmt.Errorf("read back %s: %w", m.Digest, err)
+		case ok:
+			f.Manifests++
+		default:
+			f.Lost = append(f.Lost, "manifest "+m.Digest.String())
+		}
+	}
+	f.Tag = true
+	if a.Reference.Tag != "" {
+		d, err := a.repo.Manifests().Resolve(ctx, a.Reference.Tag)
+		if err != nil && !errors.Is(err, layout.ErrNotFound) {
+			return f, fmt.Errorf("read back the tag: %w", err)
+		}
+		if f.Tag = d.Digest == a.Descriptor.Digest; !f.Tag {
+			f.Lost = append(f.Lost, fmt.Sprintf("the tag %s, which names %q", a.Reference.Tag, d.Digest))
+		}
+	}
+	if err := r.confirmReferrers(ctx, a, f); err != nil {
+		return f, err
+	}
+	if len(f.Lost) > 0 {
+		return f, &lostError{f.Lost}
+	}
+	return f, nil
+}
+
+// comesBack reports whether a registry gives the bytes of a manifest.
+func comesBack(ctx context.Context, repo *repository, m ocispec.Descriptor) (bool, error) {
+	err := again(ctx, func() error {
+		rc, err := repo.Manifests().Fetch(ctx, m)
+		if err != nil {
+			return err
+		}
+		defer rc.Close()
+		_, err = io.Copy(io.Discard, layout.NewVerifier(rc, m))
+		return err
+	})
+	var corrupt *layout.CorruptError
+	if errors.Is(err, layout.ErrNotFound) || errors.As(err, &corrupt) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (r *pusher) confirmReferrers(ctx context.Context, a *Planned, f *Fidelity) error {
+	done := map[digest.Digest]bool{}
+	for _, first := range a.referrers {
+		subject := first.subject
+		if done[subject.Digest] {
+			continue
+		}
+		done[subject.Digest] = true
+		list, err := listReferrers(ctx, r.client, a.Reference.Registry, a.Reference.Repository, subject)
+		if err != nil {
+			return fmt.Errorf("read back what refers to %s: %w", subject.Digest, err)
+		}
+		mine := slices.DeleteFunc(slices.Clone(a.referrers), func(o referrer) bool { return o.subject.Digest != subject.Digest })
+		again := false
+		for _, o := range mine {
+			if list.via[o.Digest] == "" && !r.readOnly {
+				again = true
+				if err := r.manifest(ctx, a, o.Descriptor, o.Digest.String()); err != nil {
+					return err
+				}
+			}
+		}
+		if again {
+			if list, err = listReferrers(ctx, r.client, a.Reference.Registry, a.Reference.Repository, subject); err != nil {
+				return fmt.Errorf("read back what refers to %s: %w", subject.Digest, err)
+			}
+		}
+		for _, o := range mine {
+			if way := list.via[o.Digest]; way != "" {
+				f.Found[way]++
+			} else {
+				f.Lost = append(f.Lost, fmt.Sprintf("referrer %s of %s", o.Digest, subject.Digest))
+			}
+		}
+	}
+	return nil
+}
+
+// Compare reads back all that the plan is about, and sends nothing. Of blobs the
+// registry is asked whether it has them.
+//
+// The Report is never nil. The error is [layout.ErrPartial] if anything is not
+// there or is something else, or that of a request.
+func (p *Plan) Compare(ctx context.Context) (*Report, error) {
+	r := &pusher{Plan: p, readOnly: true}
+	r.report.Artifacts = make([]ArtifactReport, len(p.Artifacts))
+	var g errgroup.Group
+	g.SetLimit(p.jobs)
+	for i, a := range p.Artifacts {
+		g.Go(func() error {
+			rep := &r.report.Artifacts[i]
+			*rep = ArtifactReport{Source: a.Source, Target: a.Reference.String(), Digest: a.Descriptor.Digest, Status: StatusEqual}
+			var err error
+			rep.Fidelity, err = r.confirm(ctx, a)
+			if n, _ := a.Missing(); n > 0 {
+				rep.Fidelity.Lost = append(rep.Fidelity.Lost, fmt.Sprintf("%d blobs", n))
+				err = errors.Join(err, &lostError{rep.Fidelity.Lost})
+			}
+			if err != nil {
+				rep.Status, rep.err = StatusDiffers, explain("compare", rep.Target, err)
+				rep.Error = rep.err.Error()
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in the report
+	if ctx.Err() != nil {
+		return &r.report, context.Cause(ctx)
+	}
+	return &r.report, r.report.Err()
+}

@@ -1,0 +1,212 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/airdeck/airdeck/layout"
+)
+
+// MaxReferrers bounds what may hang on one artifact, in manifests: a registry can
+// make up any number.
+const MaxReferrers = 10_000
+
+// cosignTags are the endings of the tags under which cosign kept what belongs to
+// a digest before there were referrers:
+// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
+var cosignTags = []string{".sig", ".att", ".sbom"}
+
+// digestTag is the tag of what belongs to a digest, in cosign's scheme and in the
+// referrers tag schema of distribution-spec v1.1.
+func digestTag(d digest.Digest) string {
+	return d.Algorithm().String() + "-" + d.Encoded()
+}
+
+// referrers finds what refers to the manifests of an artifact, recursively, and
+// fetches its manifests. Both ways of the specification are asked, since a
+// registry that has learnt the referrers API may hold referrers from before,
+// under the fallback tag.
+type referrers struct {
+	p    *puller
+	ref  layout.Reference
+	repo *remote.Repository
+	tree *[]*wanted
+
+	subjects []ocispec.Descriptor // manifests whose referrers are still to be found
+	seen     map[digest.Digest]bool
+	found    []ocispec.Descriptor // entries for the index
+}
+
+// find works through the subjects, to which what is found is added.
+func (r *referrers) find(ctx context.Context) ([]ocispec.Descriptor, error) {
+	for len(r.subjects) > 0 {
+		subject := r.subjects[0]
+		r.subjects = r.subjects[1:]
+		list, err := listReferrers(ctx, r.p.c, r.ref.Registry, r.ref.Repository, subject)
+		if err != nil {
+			return nil, fmt.Errorf("what refers to %s can't be found out (--no-referrers leaves it): %w", subject.Digest, err)
+		}
+		for _, d := range list.all {
+			if err := r.add(ctx, d, subject); err != nil {
+				return nil, err
+			}
+		}
+		for _, end := range cosignTags {
+			if err := r.addTag(ctx, digestTag(subject.Digest)+end); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r.found, nil
+}
+
+// add takes a referrer in, if its manifest says that it is one. What a registry
+// or a fallback tag lists is no proof.
+func (r *referrers) add(ctx context.Context, d, subject ocispec.Descriptor) error {
+	if r.seen[d.Digest] {
+		return nil
+	}
+	if err := layout.CheckDescriptor(d); err != nil {
+		return fmt.Errorf("referrer of %s: %w", subject.Digest, err)
+	}
+	if !layout.IsManifest(d.MediaType) {
+		return nil
+	}
+	entry := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+	refers := false
+	err := r.p.walk(ctx, r.repo, entry, r.tree, func(n layout.Node) {
+		if n.Digest == d.Digest {
+			entry.ArtifactType = artifactType(n.Manifest)
+			refers = n.Manifest.Subject != nil && n.Manifest.Subject.Digest == subject.Digest
+		}
+		if refers {
+			r.subjects = append(r.subjects, n.Descriptor)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("referrer %s of %s: %w", d.Digest, subject.Digest, err)
+	}
+	if refers {
+		return r.take(entry)
+	}
+	return nil
+}
+
+// addTag takes in what cosign left under a tag, as an artifact of that name.
+func (r *referrers) addTag(ctx context.Context, tag string) error {
+	ref := r.ref
+	ref.Tag, ref.Digest = tag, ""
+	d, err := r.repo.Manifests().Resolve(ctx, tag)
+	if errors.Is(err, layout.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
+	}
+	if r.seen[d.Digest] {
+		return nil
+	}
+	root, err := r.p.root(ctx, r.repo, ref)
+	if err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
+	}
+	err = r.p.walk(ctx, r.repo, root, r.tree, func(n layout.Node) {
+		if n.Digest == root.Digest {
+			root.ArtifactType = n.Manifest.ArtifactType
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
+	}
+	return r.take(layout.Named(root, ref.String()))
+}
+
+func (r *referrers) take(d ocispec.Descriptor) error {
+	if len(r.found) == MaxReferrers {
+		return layout.Errorf(layout.ClassGraph, "more than %d manifests refer to it", MaxReferrers)
+	}
+	r.seen[d.Digest] = true
+	r.found = append(r.found, d)
+	return nil
+}
+
+// artifactType is what a registry lists a referrer as (distribution-spec v1.1,
+// "Listing Referrers").
+func artifactType(m *layout.Manifest) string {
+	if m.ArtifactType == "" && m.Config != nil {
+		return m.Config.MediaType
+	}
+	return m.ArtifactType
+}
+
+// referrerList is what a registry says refers to a manifest, by the way in which
+// it says so.
+type referrerList struct {
+	all []ocispec.Descriptor
+	via map[digest.Digest]string
+}
+
+// The ways in which referrers are found.
+const (
+	ViaAPI = "referrers API"
+	ViaTag = "fallback tag"
+)
+
+// listReferrers asks the referrers API and the fallback tag. A registry that has
+// no such API says so in many ways: 404, 405, 400, an empty 200, a page of HTML.
+func listReferrers(ctx context.Context, c *Client, host, name string, subject ocispec.Descriptor) (referrerList, error) {
+	l := referrerList{via: map[digest.Digest]string{}}
+	for _, way := range []string{ViaAPI, ViaTag} {
+		repo, err := c.repository(ctx, host, name)
+		if err != nil {
+			return l, err
+		}
+		if err := repo.SetReferrersCapability(way == ViaAPI); err != nil {
+			return l, err
+		}
+		err = repo.Referrers(ctx, subject, "", func(page []ocispec.Descriptor) error {
+			for _, d := range page {
+				if l.via[d.Digest] == "" {
+					l.via[d.Digest] = way
+					l.all = append(l.all, d)
+				}
+			}
+			if len(l.all) > MaxReferrers {
+				return layout.Errorf(layout.ClassGraph, "more than %d manifests refer to it", MaxReferrers)
+			}
+			return nil
+		})
+		if err != nil && (way == ViaTag || !lacksReferrers(err)) {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// lacksReferrers tells a registry without the API from one that can't answer now
+// or does not answer us.
+func lacksReferrers(err error) bool {
+	var (
+		resp *errcode.ErrorResponse
+		netw *url.Error
+	)
+	switch {
+	case errors.As(err, &resp):
+		switch resp.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
+			return false
+		}
+		return resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented
+	case hasClass(err), errors.As(err, &netw), errors.Is(err, context.Canceled):
+		return false
+	}
+	return true
+}
