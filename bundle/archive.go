@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -296,9 +297,17 @@ type blobReader struct {
 	a         *tarArchive
 	off, left int64
 	own       *chunkBuffer
+
+	mu     sync.Mutex // net/http closes a body while it reads it, and twice
+	closed bool
 }
 
 func (r *blobReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return 0, fs.ErrClosed
+	}
 	if r.left == 0 {
 		return 0, io.EOF
 	}
@@ -324,9 +333,12 @@ func (r *blobReader) Read(p []byte) (int, error) {
 }
 
 func (r *blobReader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 	if r.own != nil {
 		chunkBuffers.Put(r.own)
-		r.own, r.left = nil, 0
+		r.own = nil
 	}
 	return nil
 }

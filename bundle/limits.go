@@ -15,8 +15,18 @@ const (
 	// of memory to keep track of.
 	MaxMembers = 1_000_000
 
-	// MaxFrames bounds the frames of an archive: a bundle of 1 TiB has 270,000.
-	MaxFrames = 4_000_000
+	// MaxFrames bounds the frames of an archive: one of 4 TiB in large blobs has
+	// as many.
+	MaxFrames = 1 << 20
+
+	// MaxTrailingZeros bounds the zeros behind the end of an archive, in bytes: tar
+	// pads to its record size, which people set to a megabyte for tapes.
+	MaxTrailingZeros = 1 << 20
+
+	// MaxFaults bounds the faults that a report tells, and MaxFaultArtifacts the
+	// artifacts that it tells of each. Beyond that it counts.
+	MaxFaults         = 1_000
+	MaxFaultArtifacts = 100
 
 	// MaxFrameSize bounds the content of a frame, in bytes, where frames are
 	// read at random: readers hold a few of them at once. Archives of larger

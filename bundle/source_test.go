@@ -138,7 +138,9 @@ func TestOrasCopiesFromABundle(t *testing.T) {
 }
 
 func TestOpenFileSpoolsWhatCannotBeReadAtRandom(t *testing.T) {
-	c, _ := storagetest.Sample()
+	c := storagetest.NewContent()
+	// More than a frame may have that is read at random.
+	c.Name(c.AddImage(c.Add("application/x", []byte("{}")), c.Add("application/y", storagetest.Random(1, MaxFrameSize))), "localhost/x:1")
 	plain := writeContent(t, c, None)
 	for name, b := range map[string][]byte{"gz": writeContent(t, c, Gzip), "single frame": oneFrame(t, plain, true), "single frame of unknown size": oneFrame(t, plain, false)} {
 		t.Run(name, func(t *testing.T) {

@@ -35,9 +35,11 @@ func VerifyStream(ctx context.Context, r io.Reader, o *VerifyOptions) (*Report, 
 	o.Progress.Start(phaseVerifying, -1)
 	err = s.read(ctx, plain, o)
 	o.Progress.Finish(phaseVerifying)
-	if err != nil {
+	if err != nil && (s.index == nil || ctx.Err() != nil || layout.ClassOf(err) == layout.ClassLocal) {
 		return nil, untrusted(err)
 	}
+	// With the index at hand, it can be told what the damage touches.
+	s.broken = err
 	rd := &Reader{raw: s.index, content: s}
 	if rd.index, err = layout.DecodeIndex(s.index); err != nil {
 		return nil, untrusted(err)
@@ -55,6 +57,12 @@ type streamed struct {
 	total  int64 // bytes held
 	faults []Fault
 	docker []byte // manifest.json
+	broken error  // what ended the pipe early
+
+	// manifests are those that the index and the manifests before name. nil while
+	// there is no index.
+	manifests map[digest.Digest]bool
+	types     map[digest.Digest]string // media types of these
 }
 
 func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) error {
@@ -90,6 +98,7 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 			}
 			if m.name == ocispec.ImageIndexFile {
 				s.index = b
+				err = s.expectManifests()
 			} else {
 				versioned = true
 				err = layout.CheckLayoutFile(b)
@@ -126,13 +135,14 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 	var head [1]byte
 	n, err := io.ReadFull(src, head[:])
 	switch {
-	case err == nil && head[0] == '{' && m.size <= layout.MaxManifestSize:
+	case err == nil && s.mayBeManifest(m, head[0]):
 		if s.total += m.size; s.total > MaxRetained {
 			return layout.Errorf(layout.ClassLimit, "the archive has more than %d bytes of manifests, which is too much for a pipe: verify it from a file", MaxRetained)
 		}
 		b := bytes.NewBuffer(head[:n:n])
 		_, err = b.ReadFrom(src)
 		s.held[m.digest] = b.Bytes()
+		s.expectChildren(m.digest)
 	case err == nil:
 		_, err = io.Copy(io.Discard, src)
 	case err == io.EOF:
@@ -151,6 +161,48 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 	return err
 }
 
+// mayBeManifest reports whether a blob has to be held. Before the index has come,
+// any JSON object may be a manifest.
+func (s *streamed) mayBeManifest(m tarMember, first byte) bool {
+	return first == '{' && m.size <= layout.MaxManifestSize && (s.manifests == nil || s.manifests[m.digest])
+}
+
+func (s *streamed) expectManifests() error {
+	idx, err := layout.DecodeIndex(s.index)
+	if err != nil {
+		return err
+	}
+	if len(s.sizes) > 0 {
+		return nil // blobs have come before: the archive has another order
+	}
+	s.manifests = map[digest.Digest]bool{}
+	s.types = map[digest.Digest]string{}
+	s.expect(idx.Manifests)
+	return nil
+}
+
+func (s *streamed) expect(list []ocispec.Descriptor) {
+	for _, d := range list {
+		if layout.IsManifest(d.MediaType) {
+			s.manifests[d.Digest] = true
+			s.types[d.Digest] = d.MediaType
+		}
+	}
+}
+
+// expectChildren lists the manifests that an index among the manifests names. In
+// a bundle they come after it.
+func (s *streamed) expectChildren(d digest.Digest) {
+	if s.manifests == nil || !layout.IsIndex(s.types[d]) {
+		return
+	}
+	raw := s.held[d]
+	m, err := layout.DecodeManifest(ocispec.Descriptor{MediaType: s.types[d], Digest: d, Size: int64(len(raw))}, raw)
+	if err == nil { // otherwise the walk will say what is wrong
+		s.expect(m.Manifests)
+	}
+}
+
 // Fetch implements [layout.Source] for the manifests that are held.
 func (s *streamed) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := s.need(d); err != nil {
@@ -165,6 +217,9 @@ func (s *streamed) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser
 
 func (s *streamed) need(d ocispec.Descriptor) error {
 	size, ok := s.sizes[d.Digest]
+	if !ok && s.broken != nil {
+		return layout.Errorf(layout.ClassOf(s.broken), "blob %s was not reached", d.Digest)
+	}
 	if !ok {
 		return fmt.Errorf("blob %s is missing: %w", d.Digest, layout.ErrNotFound)
 	}
@@ -175,6 +230,9 @@ func (s *streamed) need(d ocispec.Descriptor) error {
 }
 
 func (s *streamed) check(_ context.Context, _ *VerifyOptions, fault func(Fault)) error {
+	if s.broken != nil {
+		fault(Fault{Class: layout.ClassOf(s.broken), Message: s.broken.Error()})
+	}
 	for _, f := range s.faults {
 		fault(f)
 	}

@@ -270,6 +270,7 @@ func (t *tarScanner) end() error {
 // trailing reads to the end of the input. tar pads archives with zeros to its
 // record size; anything else has no business there.
 func (t *tarScanner) trailing() error {
+	end := t.offset
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := t.r.Read(buf)
@@ -284,6 +285,9 @@ func (t *tarScanner) trailing() error {
 		}
 		if err != nil {
 			return err
+		}
+		if t.offset-end > MaxTrailingZeros {
+			return layout.Errorf(layout.ClassLimit, "more than %d zeros follow the end of the archive", MaxTrailingZeros)
 		}
 	}
 }

@@ -40,7 +40,7 @@ type Fault struct {
 	Offset *int64 `json:"offset,omitempty"`
 	Size   int64  `json:"size,omitempty"` // of the blob, in bytes
 	// Artifacts are the references of the entries that need the blob, or their
-	// digests where they have no name.
+	// digests where they have no name; the first MaxFaultArtifacts of them.
 	Artifacts []string `json:"artifacts,omitempty"`
 }
 
@@ -48,21 +48,28 @@ type Fault struct {
 type Report struct {
 	Digest    digest.Digest `json:"digest"` // of index.json
 	Artifacts int           `json:"artifacts"`
-	Blobs     int           `json:"blobs"` // that the artifacts need
-	Bytes     int64         `json:"bytes"` // in these blobs
-	Faults    []Fault       `json:"faults"`
+	Blobs     int           `json:"blobs"`  // that the artifacts need
+	Bytes     int64         `json:"bytes"`  // in these blobs
+	Faults    []Fault       `json:"faults"` // the first MaxFaults of them
+	Count     int           `json:"count"`  // of all faults
 }
 
 // Err is nil if nothing is wrong. Otherwise it is one error that counts the
 // faults and tells the first; it is [layout.ErrUntrusted] unless all that failed
 // is this machine.
 func (r *Report) Err() error {
-	if len(r.Faults) == 0 {
+	if r.Count == 0 {
 		return nil
 	}
 	f := r.Faults[0]
+	for _, other := range r.Faults {
+		if other.Class != layout.ClassLocal {
+			f = other
+			break
+		}
+	}
 	err := layout.Errorf(f.Class, "%s", f.Message)
-	if n := len(r.Faults) - 1; n > 0 {
+	if n := r.Count - 1; n > 0 {
 		err = layout.Errorf(f.Class, "%s (and %d more)", f.Message, n)
 	}
 	return untrusted(err)
@@ -103,7 +110,7 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 	}
 	rep := &Report{Digest: r.Digest(), Artifacts: len(r.index.Manifests), Faults: []Fault{}}
 	if fault, ok := expect(o.Expect, rep.Digest); !ok {
-		rep.Faults = append(rep.Faults, fault)
+		rep.Faults, rep.Count = append(rep.Faults, fault), 1
 		return nil, rep, rep.Err()
 	}
 	faults := faultList{seen: map[digest.Digest]bool{}}
@@ -112,6 +119,9 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 		Source: r.content,
 		Visit: func(n layout.Node) error {
 			rep.Blobs++
+			if rep.Blobs > MaxMembers {
+				return layout.Errorf(layout.ClassLimit, "more than %d blobs", MaxMembers)
+			}
 			if n.Kind == layout.KindManifest {
 				images.add(n)
 			}
@@ -128,7 +138,7 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 	}
 	for _, e := range r.index.Manifests {
 		if err := w.Walk(ctx, e); err != nil {
-			return nil, nil, err
+			return nil, nil, untrusted(err)
 		}
 	}
 	docker, err := r.content.dockerManifest()
@@ -144,7 +154,7 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 	if err != nil {
 		return nil, nil, err
 	}
-	rep.Faults = append(rep.Faults, faults.list...)
+	rep.Faults, rep.Count = append(rep.Faults, faults.list...), len(faults.seen)
 	if err := r.locate(ctx, rep); err != nil {
 		return nil, nil, err
 	}
@@ -166,18 +176,21 @@ func expect(want, got digest.Digest) (Fault, bool) {
 // nothing new.
 type faultList struct {
 	mu   sync.Mutex
-	seen map[digest.Digest]bool
+	seen map[digest.Digest]bool // by blob, or by message where it is no blob
 	list []Fault
 }
 
 func (l *faultList) add(f Fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f.Digest != "" && l.seen[f.Digest] {
+	key := cmp.Or(f.Digest, digest.Digest(f.Message))
+	if l.seen[key] {
 		return
 	}
-	l.seen[f.Digest] = true
-	l.list = append(l.list, f)
+	l.seen[key] = true
+	if len(l.list) < MaxFaults {
+		l.list = append(l.list, f)
+	}
 }
 
 // locate completes the faults: where the blobs lie, and what needs them.
@@ -185,39 +198,69 @@ func (r *Reader) locate(ctx context.Context, rep *Report) error {
 	if len(rep.Faults) == 0 {
 		return nil
 	}
-	at := map[digest.Digest]int{}
 	slices.SortStableFunc(rep.Faults, func(a, b Fault) int {
 		ao, _, _ := r.content.extent(a.Digest)
 		bo, _, _ := r.content.extent(b.Digest)
 		return cmp.Or(cmp.Compare(ao, bo), cmp.Compare(a.Digest, b.Digest))
 	})
+	up, err := r.parents(ctx, rep.Faults)
+	if err != nil {
+		return err
+	}
+	names := map[digest.Digest][]string{} // of the entries
+	for _, e := range r.index.Manifests {
+		names[e.Digest] = append(names[e.Digest], cmp.Or(layout.EntryName(e), e.Digest.String()))
+	}
 	for i := range rep.Faults {
 		f := &rep.Faults[i]
-		if f.Digest == "" {
-			continue
-		}
-		at[f.Digest] = i
 		if off, size, ok := r.content.extent(f.Digest); ok {
 			f.Offset, f.Size = &off, size
 		}
-	}
-	for _, e := range r.index.Manifests {
-		name := cmp.Or(layout.EntryName(e), e.Digest.String())
-		mark := func(d ocispec.Descriptor) {
-			if i, ok := at[d.Digest]; ok && !slices.Contains(rep.Faults[i].Artifacts, name) {
-				rep.Faults[i].Artifacts = append(rep.Faults[i].Artifacts, name)
+		seen := map[digest.Digest]bool{f.Digest: true}
+		for todo := []digest.Digest{f.Digest}; len(todo) > 0 && len(f.Artifacts) < MaxFaultArtifacts; todo = todo[1:] {
+			f.Artifacts = append(f.Artifacts, names[todo[0]]...)
+			for _, p := range up[todo[0]] {
+				if !seen[p] {
+					seen[p] = true
+					todo = append(todo, p)
+				}
 			}
 		}
-		w := layout.Walker{
-			Source: r.content,
-			Visit:  func(n layout.Node) error { mark(n.Descriptor); return nil },
-			Fault:  func(d ocispec.Descriptor, _ error) error { mark(d); return nil },
-		}
-		if err := w.Walk(ctx, e); err != nil {
-			return err
-		}
+		slices.Sort(f.Artifacts)
+		f.Artifacts = f.Artifacts[:min(len(f.Artifacts), MaxFaultArtifacts)]
 	}
 	return nil
+}
+
+// parents gives the manifests above those blobs that have faults, and above all
+// manifests. The walk is made again for it, so that nothing is kept of it where
+// nothing is wrong.
+func (r *Reader) parents(ctx context.Context, faults []Fault) (map[digest.Digest][]digest.Digest, error) {
+	up := map[digest.Digest][]digest.Digest{}
+	for _, f := range faults {
+		up[f.Digest] = nil
+	}
+	w := layout.Walker{
+		Source: r.content,
+		Visit: func(n layout.Node) error {
+			if n.Kind != layout.KindManifest {
+				return nil
+			}
+			for _, c := range n.Manifest.Children() {
+				if _, wanted := up[c.Digest]; wanted || c.Kind == layout.KindManifest {
+					up[c.Digest] = append(up[c.Digest], n.Digest)
+				}
+			}
+			return nil
+		},
+		Fault: func(ocispec.Descriptor, error) error { return nil },
+	}
+	for _, e := range r.index.Manifests {
+		if err := w.Walk(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	return up, nil
 }
 
 // Digest is that of [Reader.Digest].

@@ -38,25 +38,11 @@ type Content struct {
 // layout.ClassJSON for a config that is not JSON or repeats a key; and those of
 // src and of layout.DecodeManifest.
 func Read(ctx context.Context, src layout.Source, root ocispec.Descriptor) (*Content, error) {
-	if layout.IsIndex(root.MediaType) {
-		return nil, layout.Errorf(layout.ClassMediaType, "%s is an index of several artifacts and no deck: name one of them by its digest", root.Digest)
-	}
-	if root.MediaType != ocispec.MediaTypeImageManifest {
-		return nil, layout.Errorf(layout.ClassMediaType, "%s is no deck: it is a %q, and a deck is a %s", root.Digest, root.MediaType, ocispec.MediaTypeImageManifest)
-	}
-	b, err := layout.ReadAll(ctx, src, root)
-	if err != nil {
-		return nil, err
-	}
-	m, err := layout.DecodeManifest(root, b)
+	m, paths, err := readManifest(ctx, src, root)
 	if err != nil {
 		return nil, err
 	}
 	c := &Content{Slides: m.Layers}
-	paths, err := titles(m.Layers)
-	if err != nil {
-		return nil, fmt.Errorf("%s is no deck: %w", root.Digest, err)
-	}
 	if m.Config.MediaType != MediaTypeConfig {
 		c.Deck = annotated(m.Annotations)
 		c.Deck.Images = paths
@@ -70,6 +56,36 @@ func Read(ctx context.Context, src layout.Source, root ocispec.Descriptor) (*Con
 	}
 	c.Native = c.native(root.Digest)
 	return c, nil
+}
+
+// Check refuses what is no deck, by its manifest alone. Its errors are those of
+// [Read].
+func Check(ctx context.Context, src layout.Source, root ocispec.Descriptor) error {
+	_, _, err := readManifest(ctx, src, root)
+	return err
+}
+
+// readManifest gives the manifest of a deck and the paths of its slides.
+func readManifest(ctx context.Context, src layout.Source, root ocispec.Descriptor) (*layout.Manifest, []string, error) {
+	if layout.IsIndex(root.MediaType) {
+		return nil, nil, layout.Errorf(layout.ClassMediaType, "%s is an index of several artifacts and no deck: name one of them by its digest", root.Digest)
+	}
+	if root.MediaType != ocispec.MediaTypeImageManifest {
+		return nil, nil, layout.Errorf(layout.ClassMediaType, "%s is no deck: it is a %q, and a deck is a %s", root.Digest, root.MediaType, ocispec.MediaTypeImageManifest)
+	}
+	b, err := layout.ReadAll(ctx, src, root)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := layout.DecodeManifest(root, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	paths, err := titles(m.Layers)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s is no deck: %w", root.Digest, err)
+	}
+	return m, paths, nil
 }
 
 func titles(layers []ocispec.Descriptor) ([]string, error) {

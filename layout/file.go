@@ -32,8 +32,12 @@ type File struct {
 // CreateFile begins a file of that name, a slash-separated path within root. Its
 // folder must exist. The caller ends it with Commit or Close.
 func CreateFile(root *os.Root, name string) (*File, error) {
-	dir := path.Dir(name)
-	temp := path.Join(dir, tempPrefix+rand.Text())
+	return createFile(root, path.Dir(name), name)
+}
+
+// createFile has the temporary in another folder of root.
+func createFile(root *os.Root, tempDir, name string) (*File, error) {
+	dir, temp := path.Dir(name), path.Join(tempDir, tempPrefix+rand.Text())
 	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", name, err)

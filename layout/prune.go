@@ -105,6 +105,9 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 		p.References = forget
 	}
 	p.Debris, p.Bytes = removeDebris(s.root, ".")
+	files, bytes := removeDebris(s.root, lockDir)
+	p.Debris += files
+	p.Bytes += bytes
 	return p, s.sweep(ctx, needed, &p)
 }
 

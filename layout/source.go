@@ -17,7 +17,8 @@ type Source interface {
 	// do not matter. The reader gives exactly d.Size bytes that hash to
 	// d.Digest and then io.EOF. If it can't, a [*CorruptError] stands in the
 	// place of io.EOF, and every later Read gives the same error. The caller
-	// closes the reader.
+	// closes the reader; as the body of a request it is also closed beside a Read
+	// and more than once, and must bear it.
 	//
 	// Errors: [ErrNotFound] if the source lacks the content, those of
 	// [CheckDescriptor], and whatever the medium gives.

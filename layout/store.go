@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,7 +87,7 @@ func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error)
 }
 
 func (s *Store) prepare(ctx context.Context, readOnly bool) error {
-	b, err := s.root.ReadFile(ocispec.ImageLayoutFile)
+	b, err := s.readSmall(ocispec.ImageLayoutFile)
 	switch {
 	case err == nil:
 		if err := CheckLayoutFile(b); err != nil && (readOnly || len(b) > 0) {
@@ -98,20 +99,43 @@ func (s *Store) prepare(ctx context.Context, readOnly bool) error {
 	if readOnly {
 		return nil
 	}
+	if len(b) == 0 {
+		if err := s.checkEmpty(); err != nil {
+			return err
+		}
+	}
 	if err := s.root.MkdirAll(lockDir, 0o755); err != nil {
 		return Errorf(ClassLocal, "%w", err)
 	}
+	if err := s.lockUse(ctx); err != nil {
+		return err
+	}
+	if len(b) == 0 {
+		// Another process may do the same at this moment, with the same bytes.
+		if err := WriteFile(s.root, ocispec.ImageLayoutFile, []byte(LayoutFile)); err != nil {
+			return err
+		}
+	}
+	_, err = s.Index() // a damaged one is better found before the work than after
+	return err
+}
+
+// lockUse marks the layout as used until Close. Who is alone with it takes the
+// opportunity to remove what a killed run left.
+func (s *Store) lockUse(ctx context.Context) error {
 	s.use = flock.New(s.path(useLock))
+	if ok, err := s.use.TryLock(); err != nil {
+		return Errorf(ClassLocal, "lock: %w", err)
+	} else if ok {
+		removeDebris(s.root, lockDir)
+		if err := s.use.Unlock(); err != nil {
+			return Errorf(ClassLocal, "lock: %w", err)
+		}
+	}
 	if ok, err := s.use.TryRLockContext(ctx, lockPoll); err != nil || !ok {
 		return Errorf(ClassLocal, "lock: %w", err)
 	}
-	if len(b) > 0 {
-		return nil
-	}
-	if err := s.checkEmpty(); err != nil {
-		return err
-	}
-	return WriteFile(s.root, ocispec.ImageLayoutFile, []byte(LayoutFile))
+	return nil
 }
 
 // checkEmpty keeps a mistyped --layout from filling somebody's home directory.
@@ -121,6 +145,9 @@ func (s *Store) checkEmpty() error {
 		return Errorf(ClassLocal, "%w", err)
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			continue // another process begins to use the layout
+		}
 		switch e.Name() {
 		case lockDir, ocispec.ImageLayoutFile, ocispec.ImageIndexFile, ocispec.ImageBlobsDir:
 		default:
@@ -247,7 +274,7 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	if err := s.root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return Errorf(ClassLocal, "%w", err)
 	}
-	f, err := CreateFile(s.root, name)
+	f, err := createFile(s.root, lockDir, name)
 	if err != nil {
 		return err
 	}
@@ -278,23 +305,42 @@ func (s *Store) Index() (ocispec.Index, error) {
 //
 // Errors: [ErrNotFound] where there is none, and those of [DecodeIndex].
 func (s *Store) ReadIndex() ([]byte, ocispec.Index, error) {
-	f, err := s.root.Open(ocispec.ImageIndexFile)
+	b, err := s.readSmall(ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ocispec.Index{}, Errorf(ClassLayout, "layout %s has no index.json: %w", s.root.Name(), ErrNotFound)
 	}
 	if err != nil {
-		return nil, ocispec.Index{}, Errorf(ClassLocal, "%w", err)
+		return nil, ocispec.Index{}, err
+	}
+	idx, err := DecodeIndex(b)
+	if err != nil && s.use != nil {
+		return nil, idx, fmt.Errorf("layout %s is damaged: remove its index.json and run again (blobs are kept and found by their digest): %w", s.root.Name(), err)
+	}
+	if err != nil {
+		return nil, idx, fmt.Errorf("layout %s: %w", s.root.Name(), err)
+	}
+	return b, idx, nil
+}
+
+// readSmall reads a file of metadata, up to one byte more than it may have.
+func (s *Store) readSmall(name string) ([]byte, error) {
+	fi, err := s.root.Stat(name)
+	if err != nil {
+		return nil, Errorf(ClassLocal, "%w", err)
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, Errorf(ClassLayout, "%s is no regular file", name)
+	}
+	f, err := s.root.Open(name)
+	if err != nil {
+		return nil, Errorf(ClassLocal, "%w", err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, MaxManifestSize+1))
 	if err != nil {
-		return nil, ocispec.Index{}, Errorf(ClassLocal, "%w", err)
+		return nil, Errorf(ClassLocal, "%w", err)
 	}
-	idx, err := DecodeIndex(b)
-	if err != nil {
-		return nil, idx, fmt.Errorf("layout %s is damaged: remove its index.json and run again (blobs are kept and found by their digest): %w", s.root.Name(), err)
-	}
-	return b, idx, nil
+	return b, nil
 }
 
 // UpdateIndex changes index.json: it locks, reads, calls edit, sorts the entries
@@ -357,9 +403,26 @@ func (s *Store) Add(ctx context.Context, entries ...ocispec.Descriptor) error {
 }
 
 // Export ends the use of this directory as a store of airdeck and leaves it as a
-// plain layout: index is written as it is, and the lock files go. The Store can
-// only be closed after that.
-func (s *Store) Export(index []byte) error {
+// plain layout: index is written as it is, blobs that it does not lead to go, and
+// so do the lock files. The Store can only be closed after that.
+func (s *Store) Export(ctx context.Context, index []byte) error {
+	idx, err := DecodeIndex(index)
+	if err != nil {
+		return err
+	}
+	needed := map[digest.Digest]struct{}{}
+	w := Walker{Source: s, Visit: func(n Node) error {
+		needed[n.Digest] = struct{}{}
+		return nil
+	}}
+	for _, d := range idx.Manifests {
+		if err := w.Walk(ctx, d); err != nil {
+			return err
+		}
+	}
+	if err := s.sweep(ctx, needed, &Pruned{}); err != nil {
+		return err
+	}
 	if err := WriteFile(s.root, ocispec.ImageIndexFile, index); err != nil {
 		return err
 	}

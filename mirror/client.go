@@ -84,9 +84,9 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{AllowPlaintextPut: true, DetectDefaultNativeStore: true})
+	store, err := credentialStore()
 	if err != nil {
-		return nil, layout.Errorf(layout.ClassLocal, "docker configuration: %w", err)
+		return nil, err
 	}
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.TLSClientConfig = tlsConfig
@@ -100,10 +100,22 @@ func NewClient(o ClientOptions) (*Client, error) {
 		o: o, store: store, cache: auth.NewCache(), schemes: map[string]func() bool{},
 		probe: &http.Client{Transport: watched},
 		http: &http.Client{
-			Transport:     &repeater{&retry.Transport{Base: watched, Policy: func() retry.Policy { return requestPolicy }}},
+			Transport:     newRepeater(watched),
 			CheckRedirect: checkRedirect,
 		},
 	}, nil
+}
+
+// credentialStore opens the Docker configuration. Who has no home has none.
+func credentialStore() (credentials.Store, error) {
+	if _, err := os.UserHomeDir(); err != nil && os.Getenv("DOCKER_CONFIG") == "" {
+		return credentials.NewMemoryStore(), nil
+	}
+	s, err := credentials.NewStoreFromDocker(credentials.StoreOptions{AllowPlaintextPut: true, DetectDefaultNativeStore: true})
+	if err != nil {
+		return nil, layout.Errorf(layout.ClassLocal, "docker configuration: %w", err)
+	}
+	return s, nil
 }
 
 func (o *ClientOptions) tlsConfig() (*tls.Config, error) {
@@ -132,7 +144,7 @@ func (o *ClientOptions) tlsConfig() (*tls.Config, error) {
 
 // checkRedirect keeps what began with TLS on TLS.
 func checkRedirect(req *http.Request, via []*http.Request) error {
-	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return fmt.Errorf("refused: the registry redirects from https to %s", req.URL.Scheme)
 	}
 	if len(via) >= 10 {
@@ -142,12 +154,14 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 }
 
 // requestPolicy repeats requests that have no body or one that can be rewound.
-var requestPolicy = &retry.GenericPolicy{
+var requestPolicy = retry.GenericPolicy{
 	Retryable: func(resp *http.Response, err error) (bool, error) {
-		if err == nil && resp.StatusCode == http.StatusNotImplemented {
-			return false, nil // nor will it be in a minute
+		if err != nil {
+			return brokenConnection(err), nil
 		}
-		return retry.DefaultPredicate(resp, err)
+		// What is not implemented will not be in a minute either.
+		return resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests ||
+			resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
 	},
 	Backoff: func(attempt int, resp *http.Response) time.Duration {
 		if resp != nil {
@@ -157,15 +171,14 @@ var requestPolicy = &retry.GenericPolicy{
 		}
 		return retry.DefaultBackoff(attempt, nil)
 	},
-	MinWait:  100 * time.Millisecond,
-	MaxWait:  2 * time.Minute,
-	MaxRetry: 5,
+	MinWait: 100 * time.Millisecond,
+	MaxWait: 2 * time.Minute,
 }
 
 // retryAfter reads both forms of RFC 9110, section 10.2.3.
 func retryAfter(v string) (time.Duration, bool) {
 	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second, true
+		return time.Duration(min(s, 3600)) * time.Second, true
 	}
 	if t, err := http.ParseTime(v); err == nil {
 		return max(0, time.Until(t)), true

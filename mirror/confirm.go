@@ -91,7 +91,7 @@ func comesBack(ctx context.Context, repo *repository, m ocispec.Descriptor) (boo
 			return err
 		}
 		defer rc.Close()
-		_, err = io.Copy(io.Discard, layout.NewVerifier(rc, m))
+		_, err = io.Copy(io.Discard, layout.NewVerifier(body{rc}, m))
 		return err
 	})
 	var corrupt *layout.CorruptError

@@ -2,15 +2,17 @@ package mirror
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -109,14 +111,56 @@ const transferAttempts = 5
 
 // repeater marks the errors of requests that were repeated in vain, so that they
 // are not repeated by [again] as well.
-type repeater struct{ base http.RoundTripper }
+type repeater struct {
+	patient, first http.RoundTripper
+	answered       sync.Map // hosts that have answered once
+}
+
+// newRepeater repeats what passes. A host that never answered is more likely
+// mistyped than restarting, and gets one more chance.
+func newRepeater(base http.RoundTripper) *repeater {
+	transport := func(attempts int) http.RoundTripper {
+		p := requestPolicy
+		p.MaxRetry = attempts
+		return &retry.Transport{Base: base, Policy: func() retry.Policy { return &p }}
+	}
+	return &repeater{patient: transport(5), first: transport(1)}
+}
 
 func (r *repeater) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := r.base.RoundTrip(req)
-	if err != nil && repeatable(req) {
+	base := r.patient
+	if _, ok := r.answered.Load(req.URL.Host); !ok {
+		base = r.first
+	}
+	resp, err := base.RoundTrip(req)
+	if err == nil {
+		r.answered.Store(req.URL.Host, true)
+		if base == r.first && resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
+			if again, ok := rewind(req); ok {
+				resp.Body.Close()
+				return r.patient.RoundTrip(again)
+			}
+		}
+		return resp, nil
+	}
+	if repeatable(req) {
 		err = &exhaustedError{err}
 	}
-	return resp, err
+	return nil, err
+}
+
+// rewind gives a request that can be sent once more.
+func rewind(req *http.Request) (*http.Request, bool) {
+	if !repeatable(req) {
+		return nil, false
+	}
+	if req.GetBody == nil {
+		return req, true
+	}
+	b, err := req.GetBody()
+	req = req.Clone(req.Context())
+	req.Body = b
+	return req, err == nil
 }
 
 // repeatable is true for requests without a body, and with one that can be
@@ -148,27 +192,57 @@ func again(ctx context.Context, transfer func() error) error {
 	}
 }
 
+// body marks what goes wrong while an answer is read. HTTP/2 has words of its own
+// for a connection that breaks.
+type body struct{ io.ReadCloser }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &bodyError{err}
+	}
+	return n, err
+}
+
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// brokenConnection tells a connection that could not be made or broke from a
+// request that nobody will answer otherwise.
+func brokenConnection(err error) bool {
+	var (
+		cert *tls.CertificateVerificationError
+		dns  *net.DNSError
+	)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, http.ErrSchemeMismatch),
+		errors.As(err, &cert), errors.As(err, &dns) && !dns.IsTemporary, errors.Is(err, fs.ErrClosed), hasClass(err):
+		return false
+	}
+	return true
+}
+
 // transient reports whether another try may succeed.
 func transient(ctx context.Context, err error) bool {
 	var (
 		exhausted *exhaustedError
 		resp      *errcode.ErrorResponse
-		netw      net.Error
 		urlw      *url.Error
 	)
 	switch {
-	case ctx.Err() != nil, hasClass(err), errors.As(err, &exhausted):
+	case ctx.Err() != nil, errors.As(err, &exhausted):
 		return false
 	case errors.As(err, &resp):
 		// Answers to other methods were asked for again already.
-		return resp.Method == http.MethodPut && (resp.StatusCode == http.StatusRequestTimeout ||
+		// A token may expire during an upload; the next one begins with a new token.
+		return resp.Method == http.MethodPut && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusRequestTimeout ||
 			resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 ||
 			isCode(resp, errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid))
 	}
-	// What is left of an upload's errors are broken connections in many words;
-	// of a body's, these.
-	return errors.As(err, &urlw) || errors.As(err, &netw) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	var body *bodyError
+	return (errors.As(err, &urlw) || errors.As(err, &body)) && brokenConnection(err)
 }
 
 func isCode(resp *errcode.ErrorResponse, codes ...string) bool {

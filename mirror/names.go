@@ -77,6 +77,12 @@ func (d Destination) Targets(entries []ocispec.Descriptor) ([]Target, error) {
 		if err != nil {
 			return nil, err
 		}
+		if ref.Digest != "" && ref.Digest != e.Digest {
+			return nil, layout.Errorf(layout.ClassPolicy, "the entry %q is %s: its name and its digest contradict each other", name, e.Digest)
+		}
+		if ref.Tag != "" {
+			ref.Digest = "" // it is met, and the tag is what is set
+		}
 		t := Target{Source: name, Descriptor: e, Reference: ref}
 		key := ref.String()
 		if other, ok := taken[key]; ok {

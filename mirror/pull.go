@@ -187,7 +187,7 @@ func (p *puller) root(ctx context.Context, repo *remote.Repository, ref layout.R
 		if err := layout.CheckDescriptor(root); err != nil {
 			return err
 		}
-		return remoteFault(p.dst.Push(ctx, root, rc))
+		return remoteFault(p.dst.Push(ctx, root, body{rc}))
 	})
 	if err == nil && !layout.IsManifest(root.MediaType) {
 		err = layout.Errorf(layout.ClassMediaType, "the registry names a %q, which is no manifest that airdeck knows", root.MediaType)
@@ -225,7 +225,7 @@ func (s *manifestSource) Fetch(ctx context.Context, d ocispec.Descriptor) (io.Re
 				return err
 			}
 			defer rc.Close()
-			return remoteFault(s.dst.Push(ctx, d, rc))
+			return remoteFault(s.dst.Push(ctx, d, body{rc}))
 		})
 		if err != nil {
 			return nil, err
@@ -248,7 +248,7 @@ func (p *puller) fetchAll(ctx context.Context, trees [][]*wanted, jobs int, out 
 	for _, tree := range trees {
 		for _, w := range tree {
 			if ctx.Err() != nil {
-				return errors.Join(g.Wait(), context.Cause(ctx))
+				break
 			}
 			g.Go(func() error {
 				ok, err := p.dst.Exists(ctx, w.desc)
@@ -320,7 +320,7 @@ func (d *download) Read(p []byte) (int, error) {
 			return n, err
 		}
 		d.close()
-		if d.failed++; d.failed >= transferAttempts || !transient(d.ctx, err) {
+		if d.failed++; d.failed >= transferAttempts || d.ctx.Err() != nil || !brokenConnection(err) {
 			return n, err
 		}
 		if n > 0 {

@@ -87,9 +87,10 @@ type pusher struct {
 
 	readOnly bool // nothing is sent
 
-	mu     sync.Mutex
-	report Report
-	locks  map[digest.Digest]*sync.Mutex
+	mu      sync.Mutex
+	report  Report
+	locks   map[digest.Digest]*sync.Mutex
+	holders map[holder]string // the name of a repository
 }
 
 // Push sends what is missing. Within an artifact, blobs come before manifests,
@@ -103,7 +104,14 @@ func (p *Plan) Push(ctx context.Context) (*Report, error) {
 	if err := p.conflict(); err != nil {
 		return &Report{Artifacts: []ArtifactReport{}}, err
 	}
-	r := &pusher{Plan: p, slots: make(chan struct{}, p.jobs), locks: map[digest.Digest]*sync.Mutex{}}
+	r := &pusher{Plan: p, slots: make(chan struct{}, p.jobs), locks: map[digest.Digest]*sync.Mutex{}, holders: map[holder]string{}}
+	for _, repo := range p.repos {
+		for d, b := range repo.blobs {
+			if b.present {
+				r.holders[holder{repo.Reference.Registry, d}] = repo.Reference.Repository
+			}
+		}
+	}
 	r.report.Artifacts = make([]ArtifactReport, len(p.Artifacts))
 	_, total := p.ToSend()
 	p.client.o.Progress.Start(phaseSending, total)
@@ -157,7 +165,9 @@ func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
 		}
 	}
 	if err == nil && a.Reference.Tag != "" && a.Tag != TagSame {
-		err = r.manifest(ctx, a, a.Descriptor, a.Reference.Tag)
+		if err = r.stillFree(ctx, a); err == nil {
+			err = r.manifest(ctx, a, a.Descriptor, a.Reference.Tag)
+		}
 	}
 	if err == nil {
 		rep.Fidelity, err = r.confirm(ctx, a)
@@ -167,6 +177,25 @@ func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
 		rep.Error = rep.err.Error()
 	}
 	return rep
+}
+
+// stillFree looks at a tag once more: the uploads may have taken hours. Between
+// this and the push somebody may still set it; the protocol has no condition for
+// that.
+func (r *pusher) stillFree(ctx context.Context, a *Planned) error {
+	if r.force {
+		return nil
+	}
+	d, err := a.repo.Manifests().Resolve(ctx, a.Reference.Tag)
+	switch {
+	case errors.Is(err, layout.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case d.Digest != a.Descriptor.Digest:
+		return layout.Errorf(layout.ClassPolicy, "%w: it has come to name %s meanwhile (--force moves tags)", layout.ErrConflict, d.Digest)
+	}
+	return nil
 }
 
 // blobs brings blobs to the repository. Where anew is set, what the registry says
@@ -206,12 +235,12 @@ func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, an
 	if !anew {
 		from = r.sibling(repo, d)
 	}
-	var up *upload
+	uploaded := false
 	err := again(ctx, func() error {
-		up = &upload{progress: r.client.o.Progress}
+		up := &upload{progress: r.client.o.Progress}
 		open := func() (io.ReadCloser, error) {
 			rc, err := r.src.Fetch(ctx, desc)
-			up.opened, up.rc = true, rc
+			up.rc, uploaded = rc, true
 			return up, err
 		}
 		var err error
@@ -222,7 +251,7 @@ func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, an
 			up.Close()
 		}
 		if err != nil {
-			up.progress.Advance(phaseSending, -up.n)
+			up.takeBack()
 			from = "" // a registry that stumbles over mounting gets the bytes
 		}
 		return err
@@ -230,10 +259,10 @@ func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, an
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", d, err)
 	}
-	repo.set(d, true)
+	r.holds(repo, d)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if up.opened {
+	if uploaded {
 		r.report.Uploaded++
 		r.report.Bytes += desc.Size
 	} else {
@@ -244,12 +273,26 @@ func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, an
 
 // sibling finds another repository of the registry that has a blob.
 func (r *pusher) sibling(repo *repository, d digest.Digest) string {
-	for _, other := range r.repos {
-		if other != repo && other.Reference.Registry == repo.Reference.Registry && other.has(d) {
-			return other.Reference.Repository
-		}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other := r.holders[holder{repo.Reference.Registry, d}]; other != repo.Reference.Repository {
+		return other
 	}
 	return ""
+}
+
+// holder is a registry and a blob that one of its repositories has.
+type holder struct {
+	registry string
+	digest   digest.Digest
+}
+
+// holds notes that a repository has a blob.
+func (r *pusher) holds(repo *repository, d digest.Digest) {
+	repo.set(d, true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.holders[holder{repo.Reference.Registry, d}] = repo.Reference.Repository
 }
 
 func (r *pusher) lock(d digest.Digest) *sync.Mutex {
@@ -263,22 +306,37 @@ func (r *pusher) lock(d digest.Digest) *sync.Mutex {
 	return l
 }
 
-// upload counts what leaves, and tells whether anything had to.
+// upload counts what leaves. net/http may still read it, in a goroutine of its
+// own, when the request has failed.
 type upload struct {
 	rc       io.ReadCloser
 	progress layout.Progress
-	n        int64
-	opened   bool
+
+	mu   sync.Mutex
+	n    int64
+	gone bool // what it counts does not count any more
 }
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.rc.Read(p)
-	u.n += int64(n)
-	u.progress.Advance(phaseSending, int64(n))
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.gone {
+		u.n += int64(n)
+		u.progress.Advance(phaseSending, int64(n))
+	}
 	return n, err
 }
 
 func (u *upload) Close() error { return u.rc.Close() }
+
+// takeBack undoes what was counted for a transfer that failed.
+func (u *upload) takeBack() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.gone = true
+	u.progress.Advance(phaseSending, -u.n)
+}
 
 // manifest pushes a manifest under its digest or a tag. A registry that misses a
 // blob or a child which it claimed to have gets all of them again, once.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"runtime/debug"
@@ -76,23 +77,44 @@ func command(c *cli.Command, least, most int, run func(ctx context.Context, c *c
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show errors only"},
 		&cli.BoolFlag{Name: "json", Usage: "print the result as one JSON document"})
 	c.Action = func(cc *cli.Context) error {
-		if n := cc.NArg(); n < least || most >= 0 && n > most {
-			return usagef("usage: airdeck %s %s", c.Name, c.ArgsUsage)
+		ui := newUI(cc)
+		err := check(cc, c, least, most)
+		if err == nil {
+			err = run(cc.Context, cc, ui)
 		}
-		return run(cc.Context, cc, newUI(cc))
+		return errors.Join(err, ui.failure(err))
 	}
 	return c
 }
 
+// maxJobs is beyond what any registry or disk thanks one for.
+const maxJobs = 256
+
+func check(cc *cli.Context, c *cli.Command, least, most int) error {
+	if n := cc.NArg(); n < least || most >= 0 && n > most {
+		return usagef("usage: airdeck %s %s", c.Name, c.ArgsUsage)
+	}
+	if j := cc.Int("jobs"); j < 0 || j > maxJobs {
+		return usagef("--jobs %d: it is a number from 1 to %d", j, maxJobs)
+	}
+	if (cc.String("cert-file") == "") != (cc.String("key-file") == "") {
+		return usagef("--cert-file and --key-file go together")
+	}
+	return nil
+}
+
 // flagsFirst lets flags stand behind arguments, as in airdeck verify FILE --json:
 // package cli stops at the first argument.
-func flagsFirst(app *cli.App, args []string) []string {
+func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
-		return args
+		return args, nil
+	}
+	if args[1] == "help" {
+		return append([]string{args[0]}, append(args[2:], "--help")...), nil
 	}
 	cmd := app.Command(args[1])
 	if cmd == nil {
-		return args
+		return args, nil
 	}
 	var flags, rest []string
 	for i := 2; i < len(args); i++ {
@@ -105,13 +127,18 @@ func flagsFirst(app *cli.App, args []string) []string {
 			rest = append(rest, a)
 			continue
 		}
+		if a == "--help" || a == "-h" {
+			return []string{args[0], args[1], a}, nil
+		}
 		flags = append(flags, a)
-		if takesValue(cmd, strings.TrimLeft(a, "-")) && i+1 < len(args) {
-			i++
+		if takesValue(cmd, strings.TrimLeft(a, "-")) {
+			if i++; i == len(args) || len(args[i]) > 1 && args[i][0] == '-' {
+				return nil, usagef("%s needs a value", a)
+			}
 			flags = append(flags, args[i])
 		}
 	}
-	return slices.Concat(args[:2], flags, []string{"--"}, rest)
+	return slices.Concat(args[:2], flags, []string{"--"}, rest), nil
 }
 
 // takesValue is false for names with "=" in them, which bring their value.

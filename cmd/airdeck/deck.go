@@ -48,24 +48,28 @@ func build(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer store.Close()
-	d, err := buildDeck(ctx, c.Args().First(), name, store)
+	d, err := buildDeck(ctx, c.Args().First(), name, store, ui)
 	if err != nil {
 		return err
 	}
 	if err := store.Add(ctx, d); err != nil {
 		return err
 	}
-	return showBuilt(ui, d)
+	return showBuilt(ctx, ui, store, d)
 }
 
-func showBuilt(ui *ui, d ocispec.Descriptor) error {
-	b := built{Reference: layout.EntryName(d), Digest: d.Digest.String()}
+func showBuilt(ctx context.Context, ui *ui, src layout.Source, d ocispec.Descriptor) error {
+	content, err := deck.Read(ctx, src, d)
+	if err != nil {
+		return err
+	}
+	b := built{Reference: layout.EntryName(d), Digest: d.Digest.String(), Slides: len(content.Slides)}
 	return ui.result(b, func(p func(string, ...any)) { p("%s %s", b.Reference, b.Digest) })
 }
 
 // buildDeck builds a deck into dst and gives its entry. Without a name it is
 // named by its title.
-func buildDeck(ctx context.Context, path, name string, dst layout.Sink) (ocispec.Descriptor, error) {
+func buildDeck(ctx context.Context, path, name string, dst layout.Sink, ui *ui) (ocispec.Descriptor, error) {
 	epoch, err := sourceDateEpoch()
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -75,7 +79,7 @@ func buildDeck(ctx context.Context, path, name string, dst layout.Sink) (ocispec
 		return ocispec.Descriptor{}, err
 	}
 	defer dir.Close()
-	d, err := dir.Build(ctx, dst, &deck.BuildOptions{SourceDate: epoch})
+	d, err := dir.Build(ctx, dst, &deck.BuildOptions{SourceDate: epoch, Progress: ui.progress()})
 	if err != nil {
 		return d, err
 	}
@@ -129,7 +133,7 @@ func push(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer store.Close()
-	d, err := buildDeck(ctx, c.Args().First(), ref.String(), store)
+	d, err := buildDeck(ctx, c.Args().First(), ref.String(), store, ui)
 	if err != nil {
 		return err
 	}
@@ -144,7 +148,7 @@ func push(ctx context.Context, c *cli.Context, ui *ui) error {
 	if _, err := plan.Push(ctx); err != nil {
 		return err
 	}
-	return showBuilt(ui, d)
+	return showBuilt(ctx, ui, store, d)
 }
 
 func pullCommand() *cli.Command {
@@ -169,6 +173,9 @@ func pull(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	dir := c.Args().Get(1)
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s: %w: name a directory that is not there", dir, layout.ErrExists)
+	}
 	client, err := newClient(c, ui, ref.Registry)
 	if err != nil {
 		return err
@@ -180,7 +187,18 @@ func pull(ctx context.Context, c *cli.Context, ui *ui) error {
 	defer store.Close()
 	o := pullOptions(c)
 	o.NoReferrers = true // they are of no use among slides
+	// The manifest alone tells whether it is a deck.
+	o.ManifestsOnly = true
 	got, err := client.Pull(ctx, []layout.Reference{ref}, store, o)
+	if err != nil {
+		return err
+	}
+	if err := deck.Check(ctx, store, got.Entries[0]); err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
+	}
+	pinned := ref
+	pinned.Digest, o.ManifestsOnly = got.Entries[0].Digest, false
+	got, err = client.Pull(ctx, []layout.Reference{pinned}, store, o)
 	if err != nil {
 		return err
 	}

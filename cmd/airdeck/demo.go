@@ -26,7 +26,12 @@ func demoCommand() *cli.Command {
 		Name:        "demo",
 		Usage:       "run the main job between two registries in this process",
 		Description: "Three decks that share slides go from one registry into a bundle and from there into another\nregistry. Everything happens in a temporary directory and on loopback.",
-	}, 0, 0, func(ctx context.Context, _ *cli.Context, _ *ui) error { return demo(ctx) })
+	}, 0, 0, func(ctx context.Context, _ *cli.Context, ui *ui) error {
+		if ui.json {
+			return usagef("the demonstration is a story, and has no JSON")
+		}
+		return demo(ctx)
+	})
 }
 
 // demoDecks are the decks of the demonstration, by their slides.
@@ -113,7 +118,10 @@ func (d *demonstration) run(want int, args ...string) {
 	}
 	fmt.Fprintf(stdout, "$ airdeck %s\n", strings.Join(args, " "))
 	app := newApp()
-	err := app.RunContext(d.ctx, flagsFirst(app, append([]string{"airdeck"}, args...)))
+	line, err := flagsFirst(app, append([]string{"airdeck"}, args...))
+	if err == nil {
+		err = app.RunContext(d.ctx, line)
+	}
 	got := exitDone
 	if err != nil {
 		got = exitCode(err)

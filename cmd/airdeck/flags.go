@@ -96,7 +96,7 @@ func credential(c *cli.Context) (mirror.Credential, error) {
 			return cred, usagef("--username needs a password: give it with --password-stdin")
 		}
 		fmt.Fprintf(stderr, "password for %s: ", cred.Username)
-		b, err := term.ReadPassword(int(os.Stdin.Fd()))
+		b, err := readPassword(c.Context)
 		fmt.Fprintln(stderr)
 		if err != nil {
 			return cred, fmt.Errorf("read the password: %w", err)
@@ -104,6 +104,23 @@ func credential(c *cli.Context) (mirror.Credential, error) {
 		cred.Password = string(b)
 	}
 	return cred, nil
+}
+
+// readPassword reads a line without showing it. If it is interrupted, the
+// terminal is left as it was.
+func readPassword(ctx context.Context) ([]byte, error) {
+	fd := int(os.Stdin.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = term.Restore(fd, state)
+		fmt.Fprintln(stderr)
+		os.Exit(interrupted())
+	})
+	defer stop()
+	return term.ReadPassword(fd)
 }
 
 func parseReference(s string) (layout.Reference, error) {

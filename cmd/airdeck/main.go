@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/airdeck/airdeck/layout"
@@ -38,17 +39,33 @@ func main() { os.Exit(run(os.Args)) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends the program at once. Nor is a read waited for that
+	// nothing ends, of a terminal or a pipe.
+	context.AfterFunc(ctx, func() {
+		stop()
+		time.AfterFunc(grace, func() { os.Exit(interrupted()) })
+	})
 	app := newApp()
-	err := app.RunContext(ctx, flagsFirst(app, args))
+	args, err := flagsFirst(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
 	switch {
 	case err == nil:
 		return exitDone
 	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "airdeck: interrupted")
-		return exitInterrupted
+		return interrupted()
 	}
 	fmt.Fprintln(os.Stderr, "airdeck: "+oneLine(err.Error()))
 	return exitCode(err)
+}
+
+// grace is how long an interrupted command may take to clean up.
+const grace = 3 * time.Second
+
+func interrupted() int {
+	fmt.Fprintln(os.Stderr, "airdeck: interrupted")
+	return exitInterrupted
 }
 
 func exitCode(err error) int {

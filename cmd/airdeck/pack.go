@@ -14,6 +14,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"github.com/airdeck/airdeck/bundle"
 	"github.com/airdeck/airdeck/layout"
@@ -59,26 +60,25 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		}
 	} else if ui.json {
 		return usagef("--json and -o - would both write to standard output")
+	} else if term.IsTerminal(int(os.Stdout.Fd())) {
+		return usagef("-o - is for a pipe, and standard output is a terminal")
 	}
 	sources, err := packSources(c)
 	if err != nil {
 		return err
 	}
-	p := &packer{c: c, ui: ui, names: map[string]ocispec.Descriptor{}}
-	defer p.close()
-	if p.store, err = openLayout(ctx, c, ui); err != nil {
-		return err
-	}
-	if err := p.gather(ctx, sources); err != nil {
-		return err
-	}
+	// That the output can't be written is better found before the work than after.
 	w, commit, abort, err := openOutput(out)
 	if err != nil {
 		return err
 	}
 	defer abort()
-	src := layout.Join(append(p.sources, p.store)...)
-	sum, err := bundle.Write(ctx, w, src, ocispec.Index{Manifests: p.entries}, &bundle.WriteOptions{
+	p := &packer{c: c, ui: ui, names: map[string]ocispec.Descriptor{}}
+	defer p.close()
+	if err := p.gather(ctx, sources); err != nil {
+		return err
+	}
+	sum, err := bundle.Write(ctx, w, layout.Join(p.sources...), ocispec.Index{Manifests: p.entries}, &bundle.WriteOptions{
 		Compression: compression, Jobs: c.Int("jobs"), Progress: ui.progress(),
 	})
 	if err != nil {
@@ -96,7 +96,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	return ui.result(res, func(p func(string, ...any)) {
 		p("%s: %s, %s", oneLine(out), count(sum.Artifacts, "artifact"), count(sum.Blobs, "blob"))
 		p("  %s as referenced, %s after sharing, %s in the file", size(sum.Referenced), size(sum.Unique), size(sum.Written))
-		p("  %s fetched, %s reused, %s", count(int(res.Fetched), "blob"), count(int(res.Reused), "blob"), time.Since(begin).Round(time.Millisecond))
+		p("  %s fetched, %s reused (manifests not counted), %s", count(int(res.Fetched), "blob"), count(int(res.Reused), "blob"), time.Since(begin).Round(time.Millisecond))
 		p("bundle %s", sum.Digest)
 	})
 }
@@ -180,10 +180,15 @@ func (p *packer) gather(ctx context.Context, sources []source) error {
 	var fresh []ocispec.Descriptor // entries of the layout
 	for _, s := range sources {
 		var err error
+		if p.store == nil && s.bundle == "" && s.layout == "" {
+			if p.store, err = openLayout(ctx, p.c, p.ui); err != nil {
+				return err
+			}
+		}
 		switch {
 		case s.deck != "":
 			var d ocispec.Descriptor
-			if d, err = buildDeck(ctx, s.deck, s.name, p.store); err == nil {
+			if d, err = buildDeck(ctx, s.deck, s.name, p.store, p.ui); err == nil {
 				fresh = append(fresh, d)
 				err = p.add(d)
 			}
@@ -205,9 +210,10 @@ func (p *packer) gather(ctx context.Context, sources []source) error {
 		}
 		fresh = append(fresh, pulled...)
 	}
-	if len(fresh) == 0 {
+	if p.store == nil {
 		return nil
 	}
+	p.sources = append(p.sources, p.store)
 	return p.store.Add(ctx, fresh...)
 }
 
@@ -344,9 +350,17 @@ func (p *packer) pull(ctx context.Context, refs []layout.Reference) ([]ocispec.D
 // openBundle opens a bundle, and says what is wrong with the name where there is
 // no such file.
 func openBundle(ctx context.Context, c *cli.Context, ui *ui, name string) (*bundle.Reader, error) {
-	r, err := bundle.OpenFile(ctx, name, &bundle.FileOptions{TempDir: c.String("tmpdir"), Progress: ui.progress()})
+	if name == "-" {
+		return nil, usagef("only airdeck verify reads a pipe: the others read at random")
+	}
+	fi, err := os.Stat(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usagef("there is no file %s", name)
 	}
-	return r, err
+	if err == nil && fi.IsDir() {
+		if _, err := os.Stat(filepath.Join(name, ocispec.ImageLayoutFile)); errors.Is(err, os.ErrNotExist) {
+			return nil, usagef("%s is a directory, and no OCI image layout", name)
+		}
+	}
+	return bundle.OpenFile(ctx, name, &bundle.FileOptions{TempDir: c.String("tmpdir"), Progress: ui.progress()})
 }

@@ -19,6 +19,7 @@ import (
 type ui struct {
 	quiet, json bool
 	bars        *bars // nil: no terminal
+	printed     bool  // the result
 }
 
 func newUI(c *cli.Context) *ui {
@@ -69,7 +70,8 @@ func (b *bars) event(e layout.Event) {
 		}
 		b.shown[e.Phase] = progressbar.NewOptions64(e.Bytes,
 			progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(e.Phase),
-			progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true),
+			progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true), progressbar.OptionShowCount(),
+			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionThrottle(100e6), progressbar.OptionFullWidth(),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 	case layout.EventAdvance:
@@ -92,6 +94,7 @@ func (b *bars) event(e layout.Event) {
 // result prints a result: v as JSON where that was asked for, else the text,
 // unless the command is to be quiet.
 func (u *ui) result(v any, text func(p func(format string, args ...any))) error {
+	u.printed = true
 	if u.json {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
@@ -105,6 +108,19 @@ func (u *ui) result(v any, text func(p func(format string, args ...any))) error 
 	text(func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) })
 	_, err := fmt.Fprint(stdout, b.String())
 	return err
+}
+
+// failure prints the one JSON document of a command that failed before it had a
+// result.
+func (u *ui) failure(err error) error {
+	if err == nil || !u.json || u.printed {
+		return nil
+	}
+	return u.result(struct {
+		Error string       `json:"error"`
+		Class layout.Class `json:"class"`
+		Exit  int          `json:"exit"`
+	}{err.Error(), layout.ClassOf(err), exitCode(err)}, nil)
 }
 
 // size prints bytes as people read them.

@@ -53,12 +53,7 @@ func verify(ctx context.Context, c *cli.Context, ui *ui) error {
 	if name == "-" {
 		rep, err = bundle.VerifyStream(ctx, os.Stdin, o)
 	} else {
-		var r *bundle.Reader
-		if r, err = openBundle(ctx, c, ui, name); err != nil {
-			return err
-		}
-		defer r.Close()
-		_, rep, err = r.Verify(ctx, o)
+		rep, err = verifyFile(ctx, c, ui, name, o)
 	}
 	if rep == nil {
 		return err
@@ -67,6 +62,29 @@ func verify(ctx context.Context, c *cli.Context, ui *ui) error {
 		name = "standard input"
 	}
 	return errors.Join(err, showReport(ui, name, rep))
+}
+
+// verifyFile verifies a file in place. What is too damaged for that is read from
+// its beginning, to tell at least which artifacts are touched.
+func verifyFile(ctx context.Context, c *cli.Context, ui *ui, name string, o *bundle.VerifyOptions) (*bundle.Report, error) {
+	r, err := openBundle(ctx, c, ui, name)
+	if err == nil {
+		defer r.Close()
+		_, rep, err := r.Verify(ctx, o)
+		return rep, err
+	}
+	if fi, serr := os.Stat(name); !errors.Is(err, layout.ErrUntrusted) || serr != nil || !fi.Mode().IsRegular() {
+		return nil, err
+	}
+	f, ferr := os.Open(name)
+	if ferr != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if rep, serr := bundle.VerifyStream(ctx, f, o); rep != nil && serr != nil {
+		return rep, serr
+	}
+	return nil, err
 }
 
 func showReport(ui *ui, name string, rep *bundle.Report) error {
@@ -102,7 +120,7 @@ func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (v *
 	}
 	v, rep, err := r.Verify(ctx, &bundle.VerifyOptions{Expect: expect, Jobs: c.Int("jobs"), Progress: ui.progress()})
 	if err != nil {
-		if rep != nil && !ui.json {
+		if rep != nil {
 			err = errors.Join(err, showReport(ui, name, rep))
 		}
 		return nil, nil, errors.Join(err, r.Close())
@@ -157,7 +175,7 @@ func unpackTo(ctx context.Context, c *cli.Context, ui *ui, v *bundle.Verified, d
 	}
 	err = layout.Copy(ctx, store, v, v.Index().Manifests, &layout.CopyOptions{Jobs: c.Int("jobs"), Progress: ui.progress()})
 	if err == nil {
-		err = store.Export(v.RawIndex())
+		err = store.Export(ctx, v.RawIndex())
 	}
 	if cerr := store.Close(); err == nil {
 		err = cerr
