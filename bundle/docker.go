@@ -24,14 +24,16 @@ type dockerImage struct {
 // manifest.json would be larger has none.
 const MaxDockerManifest = 16 << 20
 
-// images gathers from a walk what manifest.json needs.
+// images gathers from a walk what manifest.json is about.
 type images struct {
-	single  map[digest.Digest]dockerImage
-	indexes map[digest.Digest][]ocispec.Descriptor
+	all       bool // keep what is no container image as well
+	items     map[digest.Digest]dockerImage
+	container map[digest.Digest]bool        // those that are container images
+	indexes   map[digest.Digest][]ocispec.Descriptor
 }
 
-func newImages() *images {
-	return &images{single: map[digest.Digest]dockerImage{}, indexes: map[digest.Digest][]ocispec.Descriptor{}}
+func newImages(all bool) *images {
+	return &images{all, map[digest.Digest]dockerImage{}, map[digest.Digest]bool{}, map[digest.Digest][]ocispec.Descriptor{}}
 }
 
 func (im *images) add(n layout.Node) {
@@ -40,18 +42,20 @@ func (im *images) add(n layout.Node) {
 		im.indexes[n.Digest] = m.Manifests
 		return
 	}
-	if m.Config == nil || m.ArtifactType != "" ||
-		m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != mediaTypeDockerConfig {
+	if m.Config == nil {
 		return
 	}
-	i := dockerImage{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
+	item := dockerImage{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
+	// cosign's signatures, for one, have the config of an image and no layers of one.
+	container := m.ArtifactType == "" && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == mediaTypeDockerConfig)
 	for _, l := range m.Layers {
-		if !strings.HasPrefix(l.MediaType, "application/vnd.oci.image.layer.") && !strings.HasPrefix(l.MediaType, "application/vnd.docker.image.rootfs.") {
-			return // cosign's signatures, for one, have the config of an image
-		}
-		i.Layers = append(i.Layers, blobName(l.Digest))
+		item.Layers = append(item.Layers, blobName(l.Digest))
+		container = container && (strings.HasPrefix(l.MediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(l.MediaType, "application/vnd.docker.image.rootfs."))
 	}
-	im.single[n.Digest] = i
+	if container || im.all {
+		im.items[n.Digest] = item
+		im.container[n.Digest] = container
+	}
 }
 
 const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
@@ -60,12 +64,12 @@ const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
 // store knows one platform to a name: of an index it gets the image for
 // linux/amd64, and the first where there is none.
 func (im *images) find(d ocispec.Descriptor) (digest.Digest, bool) {
-	if _, ok := im.single[d.Digest]; ok {
+	if im.container[d.Digest] {
 		return d.Digest, true
 	}
 	var first digest.Digest
 	for _, c := range im.indexes[d.Digest] {
-		if _, ok := im.single[c.Digest]; !ok || c.Platform == nil || c.Platform.OS == "unknown" {
+		if !im.container[c.Digest] || c.Platform == nil || c.Platform.OS == "unknown" {
 			continue // an index in an index, or what a builder attests
 		}
 		if c.Platform.OS == "linux" && c.Platform.Architecture == "amd64" {
@@ -94,7 +98,7 @@ func (im *images) manifest(entries []ocispec.Descriptor) ([]byte, error) {
 		}
 		item := at[d]
 		if item == nil {
-			i := im.single[d]
+			i := im.items[d]
 			item = &i
 			at[d] = item
 			items = append(items, item)
@@ -139,7 +143,7 @@ func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
 // leadsTo reports whether an image is an entry, or a child of one.
 func (im *images) leadsTo(e ocispec.Descriptor, item dockerImage) bool {
 	same := func(d ocispec.Descriptor) bool {
-		i, ok := im.single[d.Digest]
+		i, ok := im.items[d.Digest]
 		return ok && i.Config == item.Config && slices.Equal(i.Layers, item.Layers)
 	}
 	return same(e) || slices.ContainsFunc(im.indexes[e.Digest], same)

@@ -33,7 +33,7 @@ type planned struct {
 // manifest once, in the order in which they stand in the archive.
 func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descriptor) (*plan, error) {
 	p := &plan{byDigest: map[digest.Digest]int32{}}
-	sums, images := sums{}, newImages()
+	sums, images := sums{}, newImages(false)
 	w := layout.Walker{Source: src, Visit: func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
 			sums.add(n)

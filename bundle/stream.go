@@ -148,10 +148,14 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 	case err == io.EOF:
 		err = nil
 	}
-	s.sizes[m.digest] = m.size
 	var corrupt *layout.CorruptError
-	if errors.As(err, &corrupt) && corrupt.Got != "" {
+	if err == nil || errors.As(err, &corrupt) && corrupt.Got != "" {
+		s.sizes[m.digest] = m.size
+	}
+	if err != nil {
 		delete(s.held, m.digest)
+	}
+	if errors.As(err, &corrupt) && corrupt.Got != "" {
 		s.faults = append(s.faults, Fault{Class: corrupt.Class(), Digest: m.digest, Size: m.size, Message: corrupt.Error()})
 		return nil
 	}

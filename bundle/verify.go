@@ -114,7 +114,8 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 		return nil, rep, rep.Err()
 	}
 	faults := faultList{seen: map[digest.Digest]bool{}}
-	images := newImages()
+	docker, dockerErr := r.content.dockerManifest()
+	images := newImages(true)
 	w := layout.Walker{
 		Source: r.content,
 		Visit: func(n layout.Node) error {
@@ -123,7 +124,9 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 				return layout.Errorf(layout.ClassLimit, "more than %d blobs", MaxMembers)
 			}
 			if n.Kind == layout.KindManifest {
-				images.add(n)
+				if docker != nil {
+					images.add(n)
+				}
 			}
 			rep.Bytes = saturate(rep.Bytes, n.Size)
 			if err := r.content.need(n.Descriptor); err != nil {
@@ -141,15 +144,14 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 			return nil, nil, untrusted(err)
 		}
 	}
-	docker, err := r.content.dockerManifest()
-	if err == nil && docker != nil {
-		err = images.check(docker, r.index.Manifests)
+	if dockerErr == nil && docker != nil {
+		dockerErr = images.check(docker, r.index.Manifests)
 	}
-	if err != nil {
-		faults.add(Fault{Class: layout.ClassOf(err), Message: err.Error()})
+	if dockerErr != nil {
+		faults.add(Fault{Class: layout.ClassOf(dockerErr), Message: dockerErr.Error()})
 	}
 	o.Progress.Start(phaseVerifying, r.content.bytes())
-	err = r.content.check(ctx, o, faults.add)
+	err := r.content.check(ctx, o, faults.add)
 	o.Progress.Finish(phaseVerifying)
 	if err != nil {
 		return nil, nil, err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime"
 	"strings"
-	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -48,7 +47,7 @@ func CompressionFor(name string) (Compression, error) {
 type WriteOptions struct {
 	Compression Compression
 	// Jobs is how many blobs are read and compressed at once. 0 means one for
-	// each processor, up to 6.
+	// each processor, up to 4. Each takes about 20 MiB.
 	Jobs int
 	// Progress is told of the phase "writing", in bytes of the archive.
 	Progress layout.Progress
@@ -202,15 +201,51 @@ type archiver struct {
 	archive *archive
 	encoder *zstd.Encoder // nil: frames are pieces of the plain tar
 	pieces  []chan piece
-	buffers sync.Pool
+	plain   buffers // of the tar
+	frames  buffers // compressed
+}
+
+// buffers hands out byte slices of one capacity and takes them back. Unlike a
+// sync.Pool it lets none go while the work lasts, so that the garbage collector
+// sees none, and memory stays at what is in use.
+type buffers struct {
+	free chan []byte
+	size int
+}
+
+func newBuffers(size, most int) buffers { return buffers{make(chan []byte, most), size} }
+
+func (b buffers) get() []byte {
+	select {
+	case p := <-b.free:
+		return p[:0]
+	default:
+		return make([]byte, 0, b.size)
+	}
+}
+
+func (b buffers) put(p []byte) {
+	if cap(p) < b.size {
+		return
+	}
+	select {
+	case b.free <- p:
+	default:
+	}
 }
 
 func writeArchive(ctx context.Context, w io.Writer, src layout.Source, a *archive, o *WriteOptions) error {
-	jobs := workers(o.Jobs)
+	jobs := o.Jobs
+	if jobs <= 0 {
+		// Each holds two frames and an encoder, and the medium is slower than few.
+		jobs = min(runtime.GOMAXPROCS(0), 4)
+	}
 	ar := &archiver{src: src, archive: a, pieces: make([]chan piece, len(a.runs))}
-	ar.buffers.New = func() any { b := make([]byte, 0, LargeMember); return &b }
+	size := int(min(a.size, FrameSize))
+	ar.plain = newBuffers(size, 2*jobs+2)
+	ar.frames = newBuffers(int(compressBound(int64(size))), 2*jobs+2)
 	if o.Compression == Zstd {
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(jobs), zstd.WithWindowSize(FrameSize))
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(jobs), zstd.WithWindowSize(FrameSize), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			return err
 		}
@@ -310,7 +345,7 @@ func (ar *archiver) write(ctx context.Context, w io.Writer, tokens chan struct{}
 				table = append(table, seekEntry{uint32(len(p.data)), uint32(p.plain), sum})
 			}
 			o.Progress.Advance(phase, int64(p.plain))
-			ar.put(p.data)
+			ar.done(p.data)
 		}
 		<-tokens
 	}
@@ -334,8 +369,14 @@ func next(ctx context.Context, pieces <-chan piece) (p piece, ok bool, err error
 	}
 }
 
-func (ar *archiver) get() []byte  { return (*ar.buffers.Get().(*[]byte))[:0] }
-func (ar *archiver) put(b []byte) { ar.buffers.Put(&b) }
+// done takes back what was written.
+func (ar *archiver) done(data []byte) {
+	if ar.encoder != nil {
+		ar.frames.put(data)
+	} else {
+		ar.plain.put(data)
+	}
+}
 
 // frameWriter cuts the bytes of one run into frames of FrameSize.
 type frameWriter struct {
@@ -348,10 +389,7 @@ type frameWriter struct {
 // space gives room for the next at most n bytes of the frame.
 func (f *frameWriter) space(n int64) []byte {
 	if f.buf == nil {
-		f.buf = f.ar.get()
-		if want := int(min(f.left, FrameSize)); cap(f.buf) < want {
-			f.buf = make([]byte, 0, want)
-		}
+		f.buf = f.ar.plain.get()
 	}
 	n = min(n, FrameSize-int64(len(f.buf)))
 	return f.buf[len(f.buf) : len(f.buf)+int(n)]
@@ -369,8 +407,8 @@ func (f *frameWriter) filled(ctx context.Context, n int) error {
 	f.buf = nil
 	if f.ar.encoder != nil {
 		plain := p.data
-		p.data = f.ar.encoder.EncodeAll(plain, f.ar.get())
-		f.ar.put(plain)
+		p.data = f.ar.encoder.EncodeAll(plain, f.ar.frames.get())
+		f.ar.plain.put(plain)
 	}
 	select {
 	case f.out <- p:

@@ -28,6 +28,9 @@ type Reference struct {
 // spelt out, as docker.io/library/alpine:3 is: an implied one would be a guess
 // about where content comes from. Without a tag and a digest, the tag is latest.
 func ParseReference(s string) (Reference, error) {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		return Reference{}, Errorf(ClassName, "%q is an address: leave %s:// out and write %s", clip(s), scheme, clip(rest))
+	}
 	named, dgst, pinned := strings.Cut(s, "@")
 	host, path, ok := strings.Cut(named, "/")
 	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {

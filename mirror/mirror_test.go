@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -271,5 +272,68 @@ func TestCancelledPush(t *testing.T) {
 	f.ctx = ctx
 	if _, err := f.send(f.client(ClientOptions{}), nil, f.dst, map[string]ocispec.Descriptor{"one:v1": a}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A tag that somebody sets while blobs are uploaded is not moved.
+func TestTagSetMeanwhile(t *testing.T) {
+	f := newFixture(t)
+	mine, theirs := f.artifact("mine", 10), f.artifact("theirs", 20)
+	target := []Target{{Source: "a", Descriptor: mine, Reference: ref(t, f.dst.Host+"/a:v1")}}
+	p, err := f.client(ClientOptions{}).Plan(f.ctx, f.store, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.mustSend(f.dst, map[string]ocispec.Descriptor{"a:v1": theirs})
+	if _, err := p.Push(f.ctx); !errors.Is(err, layout.ErrConflict) {
+		t.Errorf("error %v", err)
+	}
+	f.same(f.dst, "a:v1", theirs)
+}
+
+// A registry that restarts is waited for; one that never answered is not, for
+// long.
+func TestRestart(t *testing.T) {
+	f := newFixture(t)
+	a := f.artifact("a", 1000)
+	target := []Target{{Source: "a", Descriptor: a, Reference: ref(t, f.dst.Host+"/a:v1")}}
+	p, err := f.client(ClientOptions{}).Plan(f.ctx, f.store, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.dst.Fail(registrytest.Fault{Method: "POST", Times: 3, Drop: true})
+	if _, err := p.Push(f.ctx); err != nil {
+		t.Error(err)
+	}
+	f.dst.Reset()
+	f.same(f.dst, "a:v1", a)
+}
+
+// Over HTTP/2 a stream that is reset is no broken connection, and goes on too.
+func TestResumeHTTP2(t *testing.T) {
+	f := newFixture(t)
+	a := f.artifact("a", aLayer)
+	src := registrytest.Start(registrytest.Options{TLS: true})
+	t.Cleanup(src.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, src.CA, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := f.client(ClientOptions{CAFile: ca})
+	if _, err := f.send(c, nil, src, map[string]ocispec.Descriptor{"a:v1": a}); err != nil {
+		t.Fatal(err)
+	}
+	src.Fail(registrytest.Fault{Method: "GET", Path: blobs, Times: 2, CutBody: aLayer / 2})
+	if _, err := c.Pull(f.ctx, []layout.Reference{ref(t, src.Host+"/a:v1")}, newStore(t), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutHome(t *testing.T) {
+	t.Setenv("HOME", "")
+	t.Setenv("USERPROFILE", "")
+	t.Setenv("DOCKER_CONFIG", "")
+	if _, err := NewClient(ClientOptions{}); err != nil {
+		t.Error(err)
 	}
 }

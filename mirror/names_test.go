@@ -61,6 +61,8 @@ func TestTargetsRefused(t *testing.T) {
 	}{
 		"one name for two": {[]ocispec.Descriptor{entry("a.io/x:v1", "1"), entry("b.io/x:v1", "2")}, layout.ClassPolicy},
 		"no name":          {[]ocispec.Descriptor{entry("", "1")}, layout.ClassName},
+		"another digest":   {[]ocispec.Descriptor{entry("a.io/x:v1@"+digest.FromString("2").String(), "1")}, layout.ClassPolicy},
+		"one tag for two":  {[]ocispec.Descriptor{entry("a.io/x:v1@"+digest.FromString("1").String(), "1"), entry("a.io/x:v1@"+digest.FromString("2").String(), "2")}, layout.ClassPolicy},
 		"a bare tag":       {[]ocispec.Descriptor{entry("v1", "1")}, layout.ClassName},
 		"no repository":    {[]ocispec.Descriptor{entry("a.io/UPPER:v1", "1")}, layout.ClassName},
 	} {

@@ -169,7 +169,7 @@ func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Diges
 	if len(a.manifests) == 0 {
 		return layout.Errorf(layout.ClassMediaType, "%s is a %q, which no registry takes as an artifact", a.Source, a.Descriptor.MediaType)
 	}
-	for i := 0; i < len(a.manifests); i++ { // grows as referrers of referrers come
+	for i := 0; i < len(a.manifests); i++ { //nolint:intrange // the list grows as referrers of referrers come
 		for _, r := range attached[a.manifests[i].Digest] {
 			if g.manifests[r.Digest] {
 				continue

@@ -101,7 +101,7 @@ type pusher struct {
 // names something else, if there are any and the plan was made without Force:
 // then nothing was sent. Otherwise it is that of [Report.Err], or of ctx.
 func (p *Plan) Push(ctx context.Context) (*Report, error) {
-	if err := p.conflict(); err != nil {
+	if err := p.Refused(); err != nil {
 		return &Report{Artifacts: []ArtifactReport{}}, err
 	}
 	r := &pusher{Plan: p, slots: make(chan struct{}, p.jobs), locks: map[digest.Digest]*sync.Mutex{}, holders: map[holder]string{}}
@@ -131,7 +131,9 @@ func (p *Plan) Push(ctx context.Context) (*Report, error) {
 	return &r.report, r.report.Err()
 }
 
-func (p *Plan) conflict() error {
+// Refused is the error with which Push would send nothing: [layout.ErrConflict],
+// with every tag that names something else, unless the plan was made with Force.
+func (p *Plan) Refused() error {
 	if p.force {
 		return nil
 	}
@@ -142,7 +144,7 @@ func (p *Plan) conflict() error {
 	if len(lines) == 0 {
 		return nil
 	}
-	return layout.Errorf(layout.ClassPolicy, "%w: %s; nothing was sent (--force moves tags)", layout.ErrConflict, strings.Join(lines, "; "))
+	return layout.Errorf(layout.ClassPolicy, "%w: %s; nothing is sent (--force moves tags)", layout.ErrConflict, strings.Join(lines, "; "))
 }
 
 func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/airdeck/airdeck/layout"
@@ -40,16 +39,11 @@ func compare(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer closeBundle()
-	entries, err := layout.Roots(ctx, v, v.Index().Manifests)
+	plan, err := planMirror(ctx, c, client, dest, v)
 	if err != nil {
 		return err
 	}
-	named, referrers := split(entries)
-	targets, err := dest.Targets(named)
-	if err != nil {
-		return err
-	}
-	return comparePlan(ctx, c, ui, client, v, targets, referrers)
+	return showCompared(ctx, ui, plan)
 }
 
 // compareReferences needs the manifests of the first reference, which are small,
@@ -85,14 +79,14 @@ func compareReferences(ctx context.Context, c *cli.Context, ui *ui) error {
 		ref.Registry, ref.Repository = refs[1].Registry, refs[1].Repository
 		targets = append(targets, mirror.Target{Source: layout.EntryName(e), Descriptor: e, Reference: ref})
 	}
-	return comparePlan(ctx, c, ui, client, store, targets, referrers)
-}
-
-func comparePlan(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Client, src layout.Source, targets []mirror.Target, referrers []ocispec.Descriptor) error {
-	plan, err := client.Plan(ctx, src, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Referrers: referrers})
+	plan, err := client.Plan(ctx, store, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Referrers: referrers})
 	if err != nil {
 		return err
 	}
+	return showCompared(ctx, ui, plan)
+}
+
+func showCompared(ctx context.Context, ui *ui, plan *mirror.Plan) error {
 	rep, err := plan.Compare(ctx)
 	return errors.Join(err, ui.result(rep.Artifacts, func(p func(string, ...any)) {
 		for _, a := range rep.Artifacts {

@@ -123,13 +123,16 @@ func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[d
 	delete(nodes, d.Digest) // a manifest that occurs twice is shown once
 	out.ArtifactType = cmp.Or(man.ArtifactType, d.ArtifactType)
 	var config []byte
-	if man.Config != nil && hasTitle(man.Config.MediaType) {
+	if man.Config != nil && isRead(man.Config.MediaType) {
 		var err error
 		if config, err = in.r.Config(ctx, *man.Config); err != nil {
 			return nil, err
 		}
 	}
 	out.Title = titleOf(man, config)
+	if out.Platform == "" && out.Kind == "image" {
+		out.Platform = platform(platformOf(config))
+	}
 	if man.Subject != nil {
 		out.subject = man.Subject.Digest
 	}
@@ -198,7 +201,7 @@ func platform(p *ocispec.Platform) string {
 	if p == nil {
 		return ""
 	}
-	return strings.TrimSuffix(strings.Join([]string{p.OS, p.Architecture, p.Variant}, "/"), "/")
+	return strings.TrimRight(strings.Join([]string{p.OS, p.Architecture, p.Variant}, "/"), "/")
 }
 
 func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {

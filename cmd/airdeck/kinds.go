@@ -101,11 +101,20 @@ func titleOf(m *layout.Manifest, config []byte) string {
 	return cmp.Or(a[ocispec.AnnotationTitle], strings.TrimPrefix(a[predicateAnnotation], "https://"))
 }
 
-// hasTitle is true for configs that titleOf reads, which are small.
-func hasTitle(mediaType string) bool {
+// isRead is true for configs that titleOf and platformOf read, which are small.
+func isRead(mediaType string) bool {
 	switch configKinds[mediaType] {
-	case "deck", "Helm chart":
+	case "deck", "Helm chart", "image":
 		return true
 	}
 	return false
+}
+
+// platformOf is what the config of an image says.
+func platformOf(config []byte) *ocispec.Platform {
+	var p ocispec.Platform
+	if json.Unmarshal(config, &p) != nil || p.OS == "" {
+		return nil
+	}
+	return &p
 }

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
+	"github.com/airdeck/airdeck/bundle"
 	"github.com/airdeck/airdeck/layout"
 	"github.com/airdeck/airdeck/mirror"
 )
@@ -44,6 +45,7 @@ type mirrored struct {
 	Bundle      digest.Digest `json:"bundle"`
 	Destination string        `json:"destination"`
 	*mirror.Report
+	Error string `json:"error,omitempty"`
 }
 
 func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
@@ -55,33 +57,60 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
+	var report *layout.Output
+	if file := c.String("report"); file != "" {
+		if c.Bool("dry-run") {
+			return usagef("--dry-run has nothing to report: use --json")
+		}
+		if report, err = layout.CreateOutput(file); err != nil {
+			return err
+		}
+		defer report.Close()
+	}
+	res := mirrored{Destination: c.Args().Get(1), Report: &mirror.Report{Artifacts: []mirror.ArtifactReport{}}}
+	err = mirrorBundle(ctx, c, ui, client, dest, &res)
+	if err != nil {
+		res.Error = err.Error()
+	}
+	if report != nil {
+		err = errors.Join(err, writeJSON(report, res))
+	}
+	if c.Bool("dry-run") || len(res.Artifacts) == 0 {
+		return err
+	}
+	return errors.Join(err, showMirrored(ui, res))
+}
+
+func mirrorBundle(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Client, dest mirror.Destination, res *mirrored) error {
 	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
 	if err != nil {
 		return err
 	}
 	defer closeBundle()
-	entries, err := layout.Roots(ctx, v, v.Index().Manifests)
-	if err != nil {
-		return err
-	}
-	named, referrers := split(entries)
-	targets, err := dest.Targets(named)
-	if err != nil {
-		return err
-	}
-	plan, err := client.Plan(ctx, v, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Force: c.Bool("force"), Referrers: referrers})
+	res.Bundle = v.Digest()
+	plan, err := planMirror(ctx, c, client, dest, v)
 	if err != nil {
 		return err
 	}
 	if c.Bool("dry-run") {
-		return showPlan(ui, plan)
+		return errors.Join(plan.Refused(), showPlan(ui, plan))
 	}
-	rep, err := plan.Push(ctx)
-	res := mirrored{v.Digest(), c.Args().Get(1), rep}
-	if file := c.String("report"); file != "" {
-		err = errors.Join(err, writeJSON(file, res))
+	res.Report, err = plan.Push(ctx)
+	return err
+}
+
+// planMirror plans all that a bundle holds.
+func planMirror(ctx context.Context, c *cli.Context, client *mirror.Client, dest mirror.Destination, v *bundle.Verified) (*mirror.Plan, error) {
+	entries, err := layout.Roots(ctx, v, v.Index().Manifests)
+	if err != nil {
+		return nil, err
 	}
-	return errors.Join(err, showMirrored(ui, res))
+	named, referrers := split(entries)
+	targets, err := dest.Targets(named)
+	if err != nil {
+		return nil, err
+	}
+	return client.Plan(ctx, v, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Force: c.Bool("force"), Referrers: referrers})
 }
 
 // split parts the entries of a bundle: artifacts have names, and what refers to
@@ -113,12 +142,7 @@ func destination(c *cli.Context) (mirror.Destination, error) {
 	return d, nil
 }
 
-func writeJSON(file string, v any) error {
-	f, err := layout.CreateOutput(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func writeJSON(f *layout.Output, v any) error {
 	enc := json.NewEncoder(f)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {

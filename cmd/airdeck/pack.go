@@ -53,14 +53,15 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		return usagef("where to? -o FILE.tar.zst")
 	}
 	compression := bundle.Zstd
-	if out != "-" {
+	switch {
+	case out != "-":
 		var err error
 		if compression, err = bundle.CompressionFor(out); err != nil {
 			return usagef("%s", err)
 		}
-	} else if ui.json {
+	case ui.json:
 		return usagef("--json and -o - would both write to standard output")
-	} else if term.IsTerminal(int(os.Stdout.Fd())) {
+	case term.IsTerminal(int(os.Stdout.Fd())):
 		return usagef("-o - is for a pipe, and standard output is a terminal")
 	}
 	sources, err := packSources(c)

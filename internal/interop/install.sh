@@ -39,10 +39,11 @@ as_root() {
 	fi
 }
 
-# Packages and their commands have the same names here.
+# Packages, each with a command of its that tells whether it is there.
 missing=
-for p in skopeo docker-registry tar zstd; do
-	command -v "$p" >/dev/null || missing="$missing $p"
+for p in skopeo:skopeo docker-registry:docker-registry tar:tar zstd:zstd docker.io:dockerd docker.io:docker \
+	containerd:ctr podman:podman iptables:iptables; do
+	command -v "${p#*:}" >/dev/null || missing="$missing ${p%%:*}"
 done
 if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || fail "no apt-get here: install$missing by hand"
@@ -50,9 +51,6 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # one word a package
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 ||
 		fail "apt-get could not install$missing"
-	for p in $missing; do
-		command -v "$p" >/dev/null || fail "the package $p brought no command $p"
-	done
 fi
 
 command -v go >/dev/null || fail "there is no go: https://go.dev/doc/install"
@@ -74,4 +72,6 @@ tool() {
 tool oras oras.land/oras/cmd/oras v1.3.6
 tool crane github.com/google/go-containerregistry/cmd/crane v0.22.1
 tool regctl github.com/regclient/regclient/cmd/regctl v0.11.7
+tool cosign github.com/sigstore/cosign/v3/cmd/cosign v3.1.3
+tool helm helm.sh/helm/v3/cmd/helm v3.22.0
 tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2

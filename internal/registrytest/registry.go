@@ -58,6 +58,7 @@ type Fault struct {
 	Header  map[string]string // set in the answer, whether or not Status is set
 	CutBody int64             // >0: break the connection after so many bytes of the answer
 	CutSend int64             // >0: break the connection after so many bytes of the request
+	Drop    bool              // close the connection without an answer
 	Stall   bool              // answer nothing until the client has gone
 	Body    func([]byte) []byte
 }
@@ -173,6 +174,8 @@ func (r *Registry) fault(req *http.Request) *Fault {
 // broken answers a request with a fault. It is false where the handler goes on.
 func (r *Registry) broken(w http.ResponseWriter, req *http.Request, f *Fault) bool {
 	switch {
+	case f.Drop:
+		panic(http.ErrAbortHandler)
 	case f.Stall:
 		// The server notices that a client has gone when it has read the request.
 		go func() { _, _ = io.Copy(io.Discard, req.Body) }()
