@@ -18,7 +18,9 @@
 //
 //  1. oci-layout, with the bytes {"imageLayoutVersion":"1.0.0"}
 //  2. index.json
-//  3. manifest.json, optional, for docker load; it is never read as the truth
+//  3. manifest.json, where entries with a tag are container images: what docker
+//     load and podman load need. It follows from the index and is never read as
+//     the truth; one that gives content or names otherwise is refused.
 //  4. blobs/<algorithm>/<hex>: all manifests and indexes, then all configs, then
 //     all other blobs, each digest once, in order of first mention when the
 //     index is walked depth first, children in their listed order
@@ -46,8 +48,9 @@
 // Its entries are sorted by reference. Each named entry carries the full
 // reference, such as ghcr.io/acme/decks/intro:v1, in
 // org.opencontainers.image.ref.name (podman, skopeo) and in
-// io.containerd.image.name (docker, containerd). Unnamed entries follow the
-// named ones, sorted by digest.
+// io.containerd.image.name (docker, containerd). What refers to an artifact, such
+// as a signature, is an entry without a name and with its artifactType; these
+// follow the named ones, sorted by digest.
 //
 // The sha256 digest of the bytes of index.json is the bundle's identity. It pins
 // every byte of every artifact, and it does not change with the compression.
@@ -85,6 +88,6 @@
 // member of one name, data after the end and sizes that contradict each other
 // are refused. It is lenient where known writers need it: one leading "./",
 // directory members, another order of members, blobs that nothing refers to, PAX
-// records that give a size only where the header can't, zeros after the end, a missing seek
-// table, and the files manifest.json and repositories, which are not read.
+// records that give a name or a size where the header can't, some zeros after the
+// end, a missing seek table, and the file repositories, which is not read.
 package bundle

@@ -28,7 +28,7 @@ const MaxDockerManifest = 16 << 20
 type images struct {
 	all       bool // keep what is no container image as well
 	items     map[digest.Digest]dockerImage
-	container map[digest.Digest]bool        // those that are container images
+	container map[digest.Digest]bool // those that are container images
 	indexes   map[digest.Digest][]ocispec.Descriptor
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -143,7 +145,8 @@ func (o *output) check() error {
 
 // fill makes a folder, has it filled, and gives it its name.
 func (o *output) fill(fill func(*os.Root) error) error {
-	temp := "." + o.base + ".airdeck-partial-" + rand.Text()
+	o.sweep()
+	temp := o.partial() + rand.Text()
 	if err := o.parent.Mkdir(temp, 0o755); err != nil {
 		return layout.Errorf(layout.ClassLocal, "%w", err)
 	}
@@ -165,6 +168,26 @@ func (o *output) fill(fill func(*os.Root) error) error {
 		return fmt.Errorf("extract to %s: %w", o.dir, err)
 	}
 	return nil
+}
+
+func (o *output) partial() string { return "." + o.base + ".airdeck-partial-" }
+
+// abandoned is the age from which a partial folder is taken for one that a killed
+// run left. Slides are there already when one is filled, so that takes seconds.
+const abandoned = time.Hour
+
+// sweep removes what killed runs left of this folder.
+func (o *output) sweep() {
+	entries, err := fs.ReadDir(o.parent.FS(), ".")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err == nil && fi.IsDir() && strings.HasPrefix(e.Name(), o.partial()) && time.Since(fi.ModTime()) > abandoned {
+			_ = o.parent.RemoveAll(e.Name()) // what can't be removed does no harm here
+		}
+	}
 }
 
 // rename puts the folder in its place. Not every system replaces an empty

@@ -1,24 +1,19 @@
 package layout
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -290,116 +285,6 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	}
 	s.setWhole(d)
 	return nil
-}
-
-// Index reads index.json. A layout that was never written to has an empty one.
-func (s *Store) Index() (ocispec.Index, error) {
-	_, idx, err := s.ReadIndex()
-	if errors.Is(err, ErrNotFound) {
-		return ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}, nil
-	}
-	return idx, err
-}
-
-// ReadIndex gives the bytes of index.json and what they say.
-//
-// Errors: [ErrNotFound] where there is none, and those of [DecodeIndex].
-func (s *Store) ReadIndex() ([]byte, ocispec.Index, error) {
-	b, err := s.readSmall(ocispec.ImageIndexFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ocispec.Index{}, Errorf(ClassLayout, "layout %s has no index.json: %w", s.root.Name(), ErrNotFound)
-	}
-	if err != nil {
-		return nil, ocispec.Index{}, err
-	}
-	idx, err := DecodeIndex(b)
-	if err != nil && s.use != nil {
-		return nil, idx, fmt.Errorf("layout %s is damaged: remove its index.json and run again (blobs are kept and found by their digest): %w", s.root.Name(), err)
-	}
-	if err != nil {
-		return nil, idx, fmt.Errorf("layout %s: %w", s.root.Name(), err)
-	}
-	return b, idx, nil
-}
-
-// readSmall reads a file of metadata, up to one byte more than it may have.
-func (s *Store) readSmall(name string) ([]byte, error) {
-	fi, err := s.root.Stat(name)
-	if err != nil {
-		return nil, Errorf(ClassLocal, "%w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, Errorf(ClassLayout, "%s is no regular file", name)
-	}
-	f, err := s.root.Open(name)
-	if err != nil {
-		return nil, Errorf(ClassLocal, "%w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxManifestSize+1))
-	if err != nil {
-		return nil, Errorf(ClassLocal, "%w", err)
-	}
-	return b, nil
-}
-
-// UpdateIndex changes index.json: it locks, reads, calls edit, sorts the entries
-// and replaces the file at once. If edit gives an error, nothing is changed.
-func (s *Store) UpdateIndex(ctx context.Context, edit func(*ocispec.Index) error) (err error) {
-	lock := flock.New(s.path(indexLock))
-	if ok, err := lock.TryLockContext(ctx, lockPoll); err != nil || !ok {
-		return Errorf(ClassLocal, "lock of the layout: %w", err)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	idx, err := s.Index()
-	if err != nil {
-		return err
-	}
-	if err := edit(&idx); err != nil {
-		return err
-	}
-	b, err := MarshalIndex(idx)
-	if err != nil {
-		return err
-	}
-	return WriteFile(s.root, ocispec.ImageIndexFile, b)
-}
-
-// MarshalIndex sorts the entries of an index.json and gives its bytes, the same
-// for the same entries.
-func MarshalIndex(idx ocispec.Index) ([]byte, error) {
-	idx.SchemaVersion = 2
-	idx.MediaType = ocispec.MediaTypeImageIndex
-	idx.Manifests = slices.Clone(idx.Manifests)
-	SortEntries(idx.Manifests)
-	if idx.Manifests == nil {
-		idx.Manifests = []ocispec.Descriptor{}
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(idx); err != nil {
-		return nil, fmt.Errorf("index.json: %w", err)
-	}
-	if b.Len() > MaxManifestSize {
-		return nil, Errorf(ClassLimit, "index.json would have %d bytes, over the limit of %d: fewer artifacts in one layout, please", b.Len(), MaxManifestSize)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// Add puts entries into the index. An entry of the same name is replaced, and an
-// entry without a name is there once.
-func (s *Store) Add(ctx context.Context, entries ...ocispec.Descriptor) error {
-	key := func(d ocispec.Descriptor) string { return cmp.Or(EntryName(d), d.Digest.String()) }
-	return s.UpdateIndex(ctx, func(idx *ocispec.Index) error {
-		fresh := map[string]bool{}
-		for _, d := range entries {
-			fresh[key(d)] = true
-		}
-		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d ocispec.Descriptor) bool { return fresh[key(d)] })
-		idx.Manifests = append(idx.Manifests, entries...)
-		return nil
-	})
 }
 
 // Export ends the use of this directory as a store of airdeck and leaves it as a

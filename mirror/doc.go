@@ -6,7 +6,8 @@
 // through oras-go. [Client.Pull] brings artifacts into a layout. [Client.Plan]
 // compares verified content with what a registry has, and [Plan.Push] sends the
 // difference: for each artifact its blobs, then its manifests, children before
-// parents, and the tag last.
+// parents, then what refers to them, and the tag last. What was sent is read
+// back. [Plan.Compare] does that without sending anything.
 //
 // # What is repeated
 //
