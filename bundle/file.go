@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -51,7 +52,7 @@ func OpenFile(ctx context.Context, name string, o *FileOptions) (*Reader, error)
 		f.Close()
 		return nil, layout.Errorf(layout.ClassLocal, "%s is no regular file: a pipe can be verified with airdeck verify -", name)
 	}
-	r, err := Open(f, fi.Size(), nil)
+	r, err := Open(f, fi.Size())
 	if err == nil {
 		r.close = f.Close
 		return r, nil
@@ -90,6 +91,9 @@ func openSpooled(ctx context.Context, f *os.File, size int64, o *FileOptions) (*
 		return nil, layout.Errorf(layout.ClassLocal, "%w", err)
 	}
 	remove := func() error { return errors.Join(temp.Close(), os.Remove(temp.Name())) }
+	if runtime.GOOS != "windows" && os.Remove(temp.Name()) == nil {
+		remove = temp.Close // nothing is left even by a kill
+	}
 	r, err := spool(ctx, temp, f, known, o)
 	if err != nil {
 		return nil, errors.Join(err, remove())
@@ -120,7 +124,7 @@ func spool(ctx context.Context, temp *os.File, f io.Reader, known int64, o *File
 		n += int64(k)
 		o.Progress.Advance(phase, int64(k))
 		if err == io.EOF {
-			return Open(temp, n, nil)
+			return Open(temp, n)
 		}
 		if err != nil {
 			return nil, untrusted(err)

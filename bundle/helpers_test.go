@@ -58,7 +58,7 @@ func unpack(t testing.TB, b []byte) []byte {
 	return out
 }
 
-func openBytes(b []byte) (*Reader, error) { return Open(bytes.NewReader(b), int64(len(b)), nil) }
+func openBytes(b []byte) (*Reader, error) { return Open(bytes.NewReader(b), int64(len(b))) }
 
 // verifyBytes opens and verifies.
 func verifyBytes(b []byte, o *VerifyOptions) (*Verified, *Report, error) {

@@ -59,7 +59,7 @@ func TestMemoryDoesNotGrowWithTheBlob(t *testing.T) {
 	var before runtime.MemStats
 	runtime.ReadMemStats(&before)
 	w := &watched{ReaderAt: bytes.NewReader(b)}
-	r, err := Open(w, int64(len(b)), nil)
+	r, err := Open(w, int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}

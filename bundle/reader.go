@@ -41,10 +41,6 @@ type Reader struct {
 	close   func() error
 }
 
-// OpenOptions are the options of [Open]. nil stands for the defaults. There are
-// none yet.
-type OpenOptions struct{}
-
 // Open opens a bundle of size bytes: zstd frames that can be read at random, or
 // a plain tar archive. It checks structure and limits. In a bundle that airdeck
 // wrote it reads the index and the manifests; in archives with another order of
@@ -53,7 +49,7 @@ type OpenOptions struct{}
 // Errors: [layout.ErrNotSeekable] for an archive in one compressed stream, which
 // [OpenFile] can read, and [layout.ErrUntrusted] with a class for all that is
 // wrong with the file.
-func Open(r io.ReaderAt, size int64, _ *OpenOptions) (*Reader, error) {
+func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	c, err := openContainer(r, size)
 	if err != nil {
 		return nil, untrusted(err)

@@ -87,7 +87,7 @@ func (t *tarScanner) next() (tarMember, error) {
 				return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: a global header describes a member", at)
 			}
 		case '5':
-			if size != 0 || !legalDir(name) {
+			if _, renamed := pax["path"]; renamed || size != 0 || !legalDir(name) {
 				return tarMember{}, layout.Errorf(layout.ClassName, "offset %d: directory %q does not belong to an OCI layout", at, name)
 			}
 			pax = nil
@@ -224,7 +224,7 @@ func (t *tarScanner) paxRecords(size int64) (map[string]string, error) {
 	for len(b) > 0 {
 		digits, _, ok := bytes.Cut(b, []byte(" "))
 		n, err := strconv.Atoi(string(digits))
-		if !ok || err != nil || n <= len(digits)+1 || n > len(b) || b[n-1] != '\n' {
+		if !ok || err != nil || digits[0] == '+' || n <= len(digits)+1 || n > len(b) || b[n-1] != '\n' {
 			return nil, layout.Errorf(layout.ClassArchive, "a malformed extended header")
 		}
 		key, value, ok := strings.Cut(string(b[len(digits)+1:n-1]), "=")

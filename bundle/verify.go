@@ -84,9 +84,8 @@ func (r *Report) Err() error {
 type Verified struct {
 	r *Reader
 
-	once         sync.Once
-	predecessors map[digest.Digest][]ocispec.Descriptor
-	walkErr      error
+	mu           sync.Mutex
+	predecessors map[digest.Digest][]ocispec.Descriptor // nil until they are asked for
 }
 
 var _ layout.Source = (*Verified)(nil)
@@ -306,28 +305,31 @@ func (v *Verified) Resolve(_ context.Context, reference string) (ocispec.Descrip
 
 // Predecessors gives the manifests that name d as a child or as their subject.
 func (v *Verified) Predecessors(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	v.once.Do(func() {
-		v.predecessors = map[digest.Digest][]ocispec.Descriptor{}
-		w := layout.Walker{Source: v.r.content, Visit: func(n layout.Node) error {
-			if n.Kind != layout.KindManifest {
-				return nil
-			}
-			if s := n.Manifest.Subject; s != nil {
-				v.predecessors[s.Digest] = append(v.predecessors[s.Digest], n.Descriptor)
-			}
-			for _, c := range n.Manifest.Children() {
-				if p := v.predecessors[c.Digest]; len(p) == 0 || p[len(p)-1].Digest != n.Digest {
-					v.predecessors[c.Digest] = append(p, n.Descriptor)
-				}
-			}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.predecessors != nil {
+		return v.predecessors[d.Digest], nil
+	}
+	all := map[digest.Digest][]ocispec.Descriptor{}
+	w := layout.Walker{Source: v.r.content, Visit: func(n layout.Node) error {
+		if n.Kind != layout.KindManifest {
 			return nil
-		}}
-		// The walk serves all later calls, so this call's ctx must not end it.
-		for _, e := range v.r.index.Manifests {
-			if v.walkErr = w.Walk(context.WithoutCancel(ctx), e); v.walkErr != nil {
-				return
+		}
+		if s := n.Manifest.Subject; s != nil {
+			all[s.Digest] = append(all[s.Digest], n.Descriptor)
+		}
+		for _, c := range n.Manifest.Children() {
+			if p := all[c.Digest]; len(p) == 0 || p[len(p)-1].Digest != n.Digest {
+				all[c.Digest] = append(p, n.Descriptor)
 			}
 		}
-	})
-	return v.predecessors[d.Digest], v.walkErr
+		return nil
+	}}
+	for _, e := range v.r.index.Manifests {
+		if err := w.Walk(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	v.predecessors = all
+	return all[d.Digest], nil
 }

@@ -127,7 +127,7 @@ func CreateOutput(name string) (*Output, error) {
 		root.Close()
 		return nil, Errorf(ClassLocal, "write %s: it is there and is not a regular file", name)
 	}
-	removeDebris(root, ".")
+	removeDebris(root, ".", false)
 	for range 100 {
 		f, err := CreateFile(root, base)
 		if err != nil {
@@ -200,9 +200,13 @@ func splitPath(name string) (dir, base string) {
 }
 
 // removeDebris removes the temporaries in a folder that no living process
-// writes, and gives how many bytes that freed. A writer holds a lock on its
-// temporary; on Windows an open file can't be removed in any case.
-func removeDebris(root *os.Root, dir string) (files int, bytes int64) {
+// writes, and gives how many bytes that freed. alone says that there is no other
+// process. Otherwise a lock tells, which a writer holds on its temporary; Windows
+// has no such locks, and there nothing is removed.
+func removeDebris(root *os.Root, dir string, alone bool) (files int, bytes int64) {
+	if runtime.GOOS == "windows" && !alone {
+		return 0, 0
+	}
 	entries, err := fs.ReadDir(root.FS(), dir)
 	if err != nil {
 		return 0, 0

@@ -303,6 +303,7 @@ var knownKeys = func() map[string]string {
 	for _, k := range []string{
 		"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests",
 		"subject", "annotations", "digest", "size", "urls", "data", "platform", "imageLayoutVersion",
+		"os", "architecture", "variant", "os.version", "os.features", "features",
 	} {
 		m[fold(k)] = k
 	}

@@ -22,7 +22,8 @@ type Pruned struct {
 }
 
 // Prune forgets the references named in forget, and removes the blobs that no
-// remaining reference needs and what killed runs left behind.
+// remaining reference needs and what killed runs left behind. No other goroutine
+// may use the Store meanwhile.
 //
 // Errors: [ErrBusy] while another process uses the layout, [ErrNotFound] if it
 // lacks one of the references, and those of [Walker] if a manifest that is
@@ -104,11 +105,12 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 		}
 		p.References = forget
 	}
-	p.Debris, p.Bytes = removeDebris(s.root, ".")
-	files, bytes := removeDebris(s.root, lockDir)
+	p.Debris, p.Bytes = removeDebris(s.root, ".", true)
+	files, bytes := removeDebris(s.root, lockDir, true)
 	p.Debris += files
 	p.Bytes += bytes
-	return p, s.sweep(ctx, needed, &p)
+	err = s.sweep(ctx, needed, &p)
+	return p, err
 }
 
 func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p *Pruned) error {
@@ -118,7 +120,7 @@ func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p 
 	}
 	for _, alg := range algorithms {
 		dir := path.Join(ocispec.ImageBlobsDir, alg.Name())
-		files, bytes := removeDebris(s.root, dir)
+		files, bytes := removeDebris(s.root, dir, true)
 		p.Debris += files
 		p.Bytes += bytes
 		blobs, err := fs.ReadDir(s.root.FS(), dir)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +52,10 @@ type StoreOptions struct {
 	// power cut tore is found by its digest and fetched again.
 	Durable bool
 
-	// Progress is told when a damaged blob was removed.
+	// Exclusive keeps other processes out until Close.
+	Exclusive bool
+
+	// Progress is told when a damaged blob was found, which Push then replaces.
 	Progress Progress
 }
 
@@ -59,7 +63,8 @@ type StoreOptions struct {
 // only. The caller closes it.
 //
 // Errors: [ClassLayout] if dir holds a layout of another version or something
-// else, and [ErrBusy] while another process prunes it.
+// else, and [ErrBusy] if it is to be Exclusive and another process uses it. While
+// another process has it to itself, OpenStore waits.
 func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error) {
 	if o == nil {
 		o = &StoreOptions{}
@@ -69,19 +74,25 @@ func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error)
 			return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
 		}
 	}
-	root, err := os.OpenRoot(dir)
+	// Lock files are opened by their path, which must outlast a change of directory.
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
+	}
+	root, err := os.OpenRoot(abs)
 	if err != nil {
 		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
 	}
 	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]int64{}}
-	if err := s.prepare(ctx, o.ReadOnly); err != nil {
+	if err := s.prepare(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("layout %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func (s *Store) prepare(ctx context.Context, readOnly bool) error {
+func (s *Store) prepare(ctx context.Context, o *StoreOptions) error {
+	readOnly := o.ReadOnly
 	b, err := s.readSmall(ocispec.ImageLayoutFile)
 	switch {
 	case err == nil:
@@ -102,7 +113,10 @@ func (s *Store) prepare(ctx context.Context, readOnly bool) error {
 	if err := s.root.MkdirAll(lockDir, 0o755); err != nil {
 		return Errorf(ClassLocal, "%w", err)
 	}
-	if err := s.lockUse(ctx); err != nil {
+	if fi, err := s.root.Lstat(lockDir); err != nil || !fi.IsDir() {
+		return Errorf(ClassLayout, "%s in it is no directory", lockDir)
+	}
+	if err := s.lockUse(ctx, o.Exclusive); err != nil {
 		return err
 	}
 	if len(b) == 0 {
@@ -117,12 +131,20 @@ func (s *Store) prepare(ctx context.Context, readOnly bool) error {
 
 // lockUse marks the layout as used until Close. Who is alone with it takes the
 // opportunity to remove what a killed run left.
-func (s *Store) lockUse(ctx context.Context) error {
+func (s *Store) lockUse(ctx context.Context, exclusive bool) error {
 	s.use = flock.New(s.path(useLock))
-	if ok, err := s.use.TryLock(); err != nil {
+	ok, err := s.use.TryLock()
+	if err != nil {
 		return Errorf(ClassLocal, "lock: %w", err)
-	} else if ok {
-		removeDebris(s.root, lockDir)
+	}
+	if exclusive && !ok {
+		return Errorf(ClassLocal, "%w", ErrBusy)
+	}
+	if ok {
+		removeDebris(s.root, lockDir, true)
+		if exclusive {
+			return nil
+		}
 		if err := s.use.Unlock(); err != nil {
 			return Errorf(ClassLocal, "lock: %w", err)
 		}

@@ -28,15 +28,22 @@ func jobsFlag(usage string) cli.Flag {
 	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: usage + " (`N` at once)"}
 }
 
+func layoutDir(c *cli.Context) (string, error) {
+	if dir := c.String("layout"); dir != "" {
+		return dir, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for the layout: %w: name one with --layout", err)
+	}
+	return filepath.Join(cache, "airdeck", "layout"), nil
+}
+
 // openLayout opens the shared layout directory.
 func openLayout(ctx context.Context, c *cli.Context, ui *ui) (*layout.Store, error) {
-	dir := c.String("layout")
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("no place for the layout: %w: name one with --layout", err)
-		}
-		dir = filepath.Join(cache, "airdeck", "layout")
+	dir, err := layoutDir(c)
+	if err != nil {
+		return nil, err
 	}
 	return layout.OpenStore(ctx, dir, &layout.StoreOptions{Progress: ui.progress()})
 }

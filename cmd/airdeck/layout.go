@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -26,7 +29,16 @@ type listed struct {
 }
 
 func list(ctx context.Context, c *cli.Context, ui *ui) error {
-	store, err := openLayout(ctx, c, ui)
+	all := []listed{}
+	dir, err := layoutDir(c)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		ui.progress().Note("there is no layout " + dir + " yet")
+		return ui.result(all, func(func(string, ...any)) {})
+	}
+	store, err := layout.OpenStore(ctx, dir, &layout.StoreOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
@@ -35,7 +47,6 @@ func list(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	all := []listed{}
 	for _, e := range idx.Manifests {
 		l := listed{Reference: layout.EntryName(e), Digest: e.Digest.String()}
 		err := layout.Walk(ctx, store, e, func(n layout.Node) error {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
@@ -168,8 +167,8 @@ func unpack(ctx context.Context, c *cli.Context, ui *ui) error {
 // unpackTo writes into a directory beside dir, which a second run goes on with,
 // and renames it.
 func unpackTo(ctx context.Context, c *cli.Context, ui *ui, v *bundle.Verified, dir string) error {
-	partial := filepath.Join(filepath.Dir(dir), ".airdeck-partial-"+strings.TrimLeft(filepath.Base(dir), "."))
-	store, err := layout.OpenStore(ctx, partial, &layout.StoreOptions{Durable: true, Progress: ui.progress()})
+	partial := filepath.Join(filepath.Dir(dir), ".airdeck-partial-"+filepath.Base(dir))
+	store, err := layout.OpenStore(ctx, partial, &layout.StoreOptions{Durable: true, Exclusive: true, Progress: ui.progress()})
 	if err != nil {
 		return err
 	}
