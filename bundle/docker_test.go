@@ -1,11 +1,8 @@
 package bundle
 
 import (
-	"archive/tar"
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,26 +64,6 @@ func imageStore(t *testing.T) (*layout.Store, ocispec.Index) {
 		layout.Named(multi, "ghcr.io/acme/multi:v1"), layout.Named(chart, "ghcr.io/acme/chart:1.0.0"),
 		layout.Named(b, "ghcr.io/acme/b@"+b.Digest.String()),
 	}}
-}
-
-func members(t *testing.T, archive []byte) []memberOf {
-	t.Helper()
-	var out []memberOf
-	r := tar.NewReader(bytes.NewReader(archive))
-	for {
-		h, err := r.Next()
-		if err == io.EOF {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, memberOf{name: h.Name, content: string(b)})
-	}
 }
 
 // docker load finds each image by its tags, one platform of an index, and nothing

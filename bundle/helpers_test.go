@@ -124,9 +124,15 @@ func pack(t testing.TB, members ...memberOf) []byte {
 }
 
 // membersOf gives the members of a bundle of c, in the order of the format.
-func membersOf(t testing.TB, c *storagetest.Content) (ms []memberOf) {
+func membersOf(t testing.TB, c *storagetest.Content) []memberOf {
 	t.Helper()
-	r := tar.NewReader(bytes.NewReader(writeContent(t, c, None)))
+	return members(t, writeContent(t, c, None))
+}
+
+// members gives those of an archive.
+func members(t testing.TB, archive []byte) (ms []memberOf) {
+	t.Helper()
+	r := tar.NewReader(bytes.NewReader(archive))
 	for {
 		h, err := r.Next()
 		if err == io.EOF {
