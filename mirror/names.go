@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -64,8 +65,15 @@ func ParseDestination(s string) (Destination, error) {
 //
 // Errors: [layout.ClassName] for an entry without a full reference and for a
 // name that no registry takes, and [layout.ClassPolicy] where two artifacts
-// would have one name.
+// would have one name, and for a mapping that fits no name: it is mistyped, and
+// what it was meant for would go to another place.
 func (d Destination) Targets(entries []ocispec.Descriptor) ([]Target, error) {
+	for _, m := range d.Map {
+		fits := func(e ocispec.Descriptor) bool { _, ok := m.apply(layout.EntryName(e)); return ok }
+		if !slices.ContainsFunc(entries, fits) {
+			return nil, layout.Errorf(layout.ClassPolicy, "the mapping %s=%s fits no name in the bundle: see airdeck inspect", m.From, m.To)
+		}
+	}
 	taken := map[string]Target{}
 	var out []Target
 	for _, e := range entries {

@@ -27,7 +27,6 @@ func TestTargets(t *testing.T) {
 		{dest: "r.io", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io/acme=platform"}, want: "r.io/platform/x:v1"},
 		{dest: "r.io/p", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io/acme="}, want: "r.io/p/x:v1"},
 		{dest: "r.io", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io=all", "ghcr.io/acme/x=y"}, want: "r.io/y:v1"},
-		{dest: "r.io", name: "ghcr.io/acme/x:v1", mappings: []string{"ghcr.io/ac=no"}, want: "r.io/acme/x:v1"},
 		{dest: "r.io", name: "v1", mappings: []string{"v1=acme/x:v1"}, want: "r.io/acme/x:v1"},
 	} {
 		dest, err := ParseDestination(tt.dest)
@@ -69,6 +68,10 @@ func TestTargetsRefused(t *testing.T) {
 		if _, err := dest.Targets(tt.entries); layout.ClassOf(err) != tt.class {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	mistyped := Destination{Registry: "r.io", Map: []Mapping{{"ghcr.io/ac", "no"}}}
+	if _, err := mistyped.Targets([]ocispec.Descriptor{entry("ghcr.io/acme/x:v1", "1")}); layout.ClassOf(err) != layout.ClassPolicy {
+		t.Errorf("a mapping that fits nothing: %v", err)
 	}
 	// The same artifact under two names that become one is one.
 	got, err := dest.Targets([]ocispec.Descriptor{entry("a.io/x:v1", "1"), entry("b.io/x:v1", "1")})

@@ -31,6 +31,7 @@ func packCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE`"},
 			&cli.StringFlag{Name: "from", Usage: "read further sources from `FILE`, one a line; # begins a comment"},
+			&cli.StringFlag{Name: "ref-style", Value: "full", Usage: "name the entries by their `full` reference, or by the tag, for readers of one repository (oras, regctl)"},
 			&cli.BoolFlag{Name: "no-referrers", Usage: "leave what refers to the artifacts: signatures, attestations, SBOMs"},
 			layoutFlag(), tmpdirFlag(), jobsFlag("fetch and compress in parallel"),
 		}, registryFlags()...),
@@ -64,6 +65,9 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	case term.IsTerminal(int(os.Stdout.Fd())):
 		return usagef("-o - is for a pipe, and standard output is a terminal")
 	}
+	if s := c.String("ref-style"); s != "full" && s != "tag" {
+		return usagef("--ref-style %q: it is full or tag", s)
+	}
 	sources, err := packSources(c)
 	if err != nil {
 		return err
@@ -77,6 +81,9 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	p := &packer{c: c, ui: ui, names: map[string]ocispec.Descriptor{}}
 	defer p.close()
 	if err := p.gather(ctx, sources); err != nil {
+		return err
+	}
+	if err := p.styleNames(c.String("ref-style")); err != nil {
 		return err
 	}
 	sum, err := bundle.Write(ctx, w, layout.Join(p.sources...), ocispec.Index{Manifests: p.entries}, &bundle.WriteOptions{
@@ -216,6 +223,29 @@ func (p *packer) gather(ctx context.Context, sources []source) error {
 	}
 	p.sources = append(p.sources, p.store)
 	return p.store.Add(ctx, fresh...)
+}
+
+// styleNames puts the bare tag where some readers look for it. The full reference
+// stays in the other annotation.
+func (p *packer) styleNames(style string) error {
+	if style != "tag" {
+		return nil
+	}
+	taken := map[string]string{}
+	for i, e := range p.entries {
+		name := layout.EntryName(e)
+		ref, err := layout.ParseReference(name)
+		if name == "" || err != nil || ref.Tag == "" {
+			continue
+		}
+		if other := taken[ref.Tag]; other != "" {
+			return usagef("--ref-style tag: %s and %s have the same tag, which can't tell them apart", other, name)
+		}
+		taken[ref.Tag] = name
+		p.entries[i] = layout.Named(e, name)
+		p.entries[i].Annotations[ocispec.AnnotationRefName] = ref.Tag
+	}
+	return nil
 }
 
 func (p *packer) addBundle(ctx context.Context, s source) error {
