@@ -152,7 +152,7 @@ func cString(b []byte) (string, error) {
 // bits. It may be negative, as a time may.
 func isBase256(b []byte) bool {
 	sign := b[0] << 1 // all the bits but the mark
-	if sign != 0 && sign != 0xfe {
+	if b[0]&0x80 == 0 || sign != 0 && sign != 0xfe {
 		return false
 	}
 	for _, c := range b[1 : len(b)-7] {
