@@ -28,6 +28,7 @@ race:
 # Each fuzz target in turn, for FUZZTIME.
 FUZZTIME ?= 10s
 fuzz:
+	go vet ./...
 	@set -e; for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) $$pkg; \

@@ -27,11 +27,11 @@ type tarArchive struct {
 	docker tarMember // manifest.json; without a name where there is none
 }
 
-// headMember is what stands before the blobs: where its content is, and what it
-// was when the archive was opened.
+// headMember is a member that is no blob: where its content is, and what that was
+// when the archive was opened. data is nil where it was not read.
 type headMember struct {
-	offset int64
-	data   []byte
+	offset, size int64
+	data         []byte
 }
 
 type blobExtent struct {
@@ -116,6 +116,7 @@ func (a *tarArchive) openCanonical(r *Reader) error {
 	off := head.off
 	if m, err := head.peek(); err == nil && m.name == dockerManifestFile {
 		a.docker = m
+		a.head = append(a.head, headMember{m.offset, m.size, nil})
 		head.pass(m)
 		off = head.off
 	}
@@ -170,7 +171,7 @@ func (h *headReader) meta(name string) ([]byte, error) {
 	}
 	h.pass(m)
 	b, err := h.a.readMember(m, layout.MaxManifestSize)
-	h.a.head = append(h.a.head, headMember{m.offset, b})
+	h.a.head = append(h.a.head, headMember{m.offset, m.size, b})
 	return b, err
 }
 
@@ -207,6 +208,8 @@ func (a *tarArchive) openScanned(r *Reader) error {
 		}
 		if m.digest != "" {
 			a.blobs = append(a.blobs, blobExtent{m.digest, m.size, m.offset})
+		} else {
+			a.head = append(a.head, headMember{m.offset, m.size, nil})
 		}
 		if m.size > a.c.size()-m.offset-padding(m.size) {
 			return layout.Errorf(layout.ClassTruncated, "the archive ends in %s: the copy is not complete", m.name)

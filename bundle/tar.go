@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -231,6 +232,9 @@ func (t *tarScanner) paxRecords(size int64) (map[string]string, error) {
 		if _, dup := records[key]; !ok || dup {
 			return nil, layout.Errorf(layout.ClassArchive, "a malformed extended header: %q", key)
 		}
+		if !validRecord(key, value) {
+			return nil, layout.Errorf(layout.ClassArchive, "an extended header says %s=%q", key, value)
+		}
 		if key == "linkpath" || strings.HasPrefix(key, "GNU.sparse.") {
 			return nil, layout.Errorf(layout.ClassName, "an extended header sets %q", key)
 		}
@@ -238,4 +242,24 @@ func (t *tarScanner) paxRecords(size int64) (map[string]string, error) {
 		b = b[n:]
 	}
 	return records, nil
+}
+
+// paxTime is a time of POSIX.1-2001, "pax Extended Header".
+var paxTime = regexp.MustCompile(`^-?[0-9]{1,18}(\.[0-9]*)?$`)
+
+// validRecord refuses what other readers can't read, though its meaning is of no
+// account here.
+func validRecord(key, value string) bool {
+	switch key {
+	case "":
+		return false
+	case "uid", "gid":
+		_, err := strconv.ParseInt(value, 10, 64)
+		return value == "" || err == nil
+	case "mtime", "atime", "ctime":
+		return value == "" || paxTime.MatchString(value)
+	case "path", "linkpath", "uname", "gname":
+		return !strings.Contains(value, "\x00")
+	}
+	return !strings.Contains(key, "\x00")
 }
