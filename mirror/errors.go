@@ -135,7 +135,8 @@ func (r *repeater) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := base.RoundTrip(req)
 	if err == nil {
 		r.answered.Store(req.URL.Host, true)
-		if base == r.first && resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
+		// Now that the host is known to be there, its first answer may be waited out.
+		if passes, _ := requestPolicy.Retryable(resp, nil); passes && base == r.first {
 			if again, ok := rewind(req); ok {
 				resp.Body.Close()
 				return r.patient.RoundTrip(again)
@@ -235,8 +236,8 @@ func transient(ctx context.Context, err error) bool {
 	case ctx.Err() != nil, errors.As(err, &exhausted):
 		return false
 	case errors.As(err, &resp):
-		// Answers to other methods were asked for again already.
-		// A token may expire during an upload; the next one begins with a new token.
+		// Answers to other methods were asked for again already. A token may expire
+		// during an upload; the next one begins with a new token.
 		return resp.Method == http.MethodPut && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusRequestTimeout ||
 			resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 ||
 			isCode(resp, errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid))

@@ -220,3 +220,22 @@ func TestCredentialsStayHome(t *testing.T) {
 		}
 	}
 }
+
+// A registry that goes on refusing is asked as often as the policy says, and not
+// as often again.
+func TestLastingRefusalIsCounted(t *testing.T) {
+	f := newFixture(t)
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": f.artifact("a", 10)})
+	c, refs := f.client(ClientOptions{}), []layout.Reference{ref(t, f.src.Host+"/app:v1")}
+	if _, err := c.Pull(f.ctx, refs, newStore(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.src.Reset()
+	f.src.Fail(registrytest.Fault{Path: manifests, Status: 429, Header: map[string]string{"Retry-After": "0"}})
+	if _, err := c.Pull(f.ctx, refs, newStore(t), nil); layout.ClassOf(err) != layout.ClassRemote {
+		t.Errorf("error %v", err)
+	}
+	if n := f.src.Count("/manifests/"); n != 6 {
+		t.Errorf("asked %d times, want once and five times more", n)
+	}
+}

@@ -270,6 +270,11 @@ func (p *packer) addBundle(ctx context.Context, s source) error {
 // addEntries takes in the entries of a bundle or a layout. What is not fully
 // named is named by the file or the directory.
 func (p *packer) addEntries(ctx context.Context, s source, src layout.Source, entries []ocispec.Descriptor, container string) (found int, err error) {
+	// What was not asked for may be damaged.
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e ocispec.Descriptor) bool {
+		name := layout.EntryName(e)
+		return s.name != "" && name != "" && s.name != name && s.name != e.Digest.String()
+	})
 	entries, err = layout.Roots(ctx, src, entries)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.text, err)
