@@ -25,6 +25,8 @@ type tarArchive struct {
 	head      []headMember
 
 	docker tarMember // manifest.json; without a name where there is none
+
+	absent layout.Absent // what the index says is left out
 }
 
 // headMember is a member that is no blob: where its content is, and what that was
@@ -42,6 +44,10 @@ type blobExtent struct {
 
 // start is where the header begins.
 func (e blobExtent) start() int64 { return e.offset - headerSize(e.digest) }
+
+// errNoLayout is the error for an archive of something else. Some versions of hauler
+// leave oci-layout out, and nobody else does.
+var errNoLayout = layout.Errorf(layout.ClassLayout, "the archive has no oci-layout and index.json: it is no OCI image layout")
 
 var errOtherOrder = errors.New("the archive has another order than bundles have")
 
@@ -113,6 +119,9 @@ func (a *tarArchive) openCanonical(r *Reader) error {
 	if r.index, err = layout.DecodeIndex(r.raw); err != nil {
 		return err
 	}
+	if a.absent, err = layout.AbsentOf(r.index); err != nil {
+		return err
+	}
 	off := head.off
 	if m, err := head.peek(); err == nil && m.name == dockerManifestFile {
 		a.docker = m
@@ -120,7 +129,7 @@ func (a *tarArchive) openCanonical(r *Reader) error {
 		head.pass(m)
 		off = head.off
 	}
-	p, err := newPlan(context.Background(), head, r.index.Manifests)
+	p, err := newPlan(context.Background(), layout.WithAbsent(head, a.absent), r.index.Manifests)
 	if err != nil {
 		return err
 	}
@@ -220,20 +229,28 @@ func (a *tarArchive) openScanned(r *Reader) error {
 	if err := scan.trailing(); err != nil {
 		return err
 	}
-	if meta.layout == nil || meta.index == nil {
-		return layout.Errorf(layout.ClassLayout, "the archive has no oci-layout and index.json: it is no OCI image layout")
+	if meta.index == nil {
+		return errNoLayout
 	}
-	b, err := a.readMember(*meta.layout, layout.MaxManifestSize)
-	if err != nil {
-		return err
-	}
-	if err := layout.CheckLayoutFile(b); err != nil {
-		return err
-	}
+	var err error
 	if r.raw, err = a.readMember(*meta.index, layout.MaxManifestSize); err != nil {
 		return err
 	}
 	if r.index, err = layout.DecodeIndex(r.raw); err != nil {
+		return err
+	}
+	if meta.layout != nil {
+		b, err := a.readMember(*meta.layout, layout.MaxManifestSize)
+		if err != nil {
+			return err
+		}
+		if err := layout.CheckLayoutFile(b); err != nil {
+			return err
+		}
+	} else if !layout.WrittenByHauler(r.index.Manifests) {
+		return errNoLayout
+	}
+	if a.absent, err = layout.AbsentOf(r.index); err != nil {
 		return err
 	}
 	a.find = make(map[digest.Digest]int32, len(a.blobs))
@@ -259,6 +276,9 @@ func (a *tarArchive) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadClos
 	}
 	return layout.VerifyReadCloser(r, d), nil
 }
+
+// Absent implements [layout.Partial].
+func (a *tarArchive) Absent() (layout.Absent, error) { return a.absent, nil }
 
 func (a *tarArchive) need(d ocispec.Descriptor) error {
 	i, ok := a.find[d.Digest]

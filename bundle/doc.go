@@ -84,10 +84,15 @@
 // a [Verified], which is a [layout.Source]. Whatever was verified is verified
 // again while it is read.
 //
+// What the index lists as absent ([layout.AnnotationAbsent]) is left out: manifests of
+// an index, for platforms that were not asked for, and layers that are not to be
+// distributed. Nothing else may be missing.
+//
 // A reader is strict: links, devices, sparse members, unknown names, a second
 // member of one name, data after the end and sizes that contradict each other
 // are refused. It is lenient where known writers need it: one leading "./",
 // directory members, another order of members, blobs that nothing refers to, PAX
 // records that give a name or a size where the header can't, some zeros after the
-// end, a missing seek table, and the file repositories, which is not read.
+// end, a missing seek table, a missing oci-layout in what hauler wrote, and the
+// files repositories, store.json and audit.log, which are not read.
 package bundle

@@ -58,6 +58,15 @@ func (im *images) add(n layout.Node) {
 	}
 }
 
+// leave takes an image out that lacks a layer: it can't be loaded. A platform of an
+// index that is left out was never added.
+func (im *images) leave(parent digest.Digest, c layout.Child) {
+	if c.Kind != layout.KindManifest {
+		delete(im.items, parent)
+		delete(im.container, parent)
+	}
+}
+
 const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
 
 // find gives the image that an entry stands for. Docker without the containerd
@@ -134,7 +143,7 @@ func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
 			}
 		}
 		if !slices.ContainsFunc(entries, func(e ocispec.Descriptor) bool { return im.leadsTo(e, item) }) {
-			return layout.Errorf(layout.ClassLayout, "%s names content that the index does not", dockerManifestFile)
+			return layout.Errorf(layout.ClassLayout, "%s names content that the index does not (docker save forgets images in the index that are saved by their ID: save them by name)", dockerManifestFile)
 		}
 	}
 	return nil

@@ -34,13 +34,20 @@ type planned struct {
 func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descriptor) (*plan, error) {
 	p := &plan{byDigest: map[digest.Digest]int32{}}
 	sums, images := sums{}, newImages(false)
-	w := layout.Walker{Source: src, Visit: func(n layout.Node) error {
-		if n.Kind == layout.KindManifest {
-			sums.add(n)
-			images.add(n)
-		}
-		return p.add(n)
-	}}
+	w := layout.Walker{
+		Source: src,
+		Visit: func(n layout.Node) error {
+			if n.Kind == layout.KindManifest {
+				sums.add(n)
+				images.add(n)
+			}
+			return p.add(n)
+		},
+		LeftOut: func(parent ocispec.Descriptor, c layout.Child) {
+			sums.leave(parent.Digest, c)
+			images.leave(parent.Digest, c)
+		},
+	}
 	for _, e := range entries {
 		if err := w.Walk(ctx, e); err != nil {
 			return nil, err
@@ -109,6 +116,16 @@ func (s sums) add(n layout.Node) {
 		}
 	}
 	s[n.Digest] = e
+}
+
+// leave takes back what add counted for a child.
+func (s sums) leave(parent digest.Digest, c layout.Child) {
+	if c.Kind != layout.KindManifest {
+		s[parent].own -= c.Size
+		return
+	}
+	e := s[parent]
+	e.children = slices.DeleteFunc(e.children, func(d ocispec.Descriptor) bool { return d.Digest == c.Digest })
 }
 
 func (s sums) total(d ocispec.Descriptor, manifest bool) int64 {

@@ -16,7 +16,7 @@ import (
 // content is where a Reader finds blobs: an archive or a directory. Fetch
 // verifies what it gives.
 type content interface {
-	layout.Source
+	layout.Partial
 	// need notes that the graph needs a blob. Its error says that the blob is
 	// not there, or not of that size.
 	need(d ocispec.Descriptor) error
@@ -144,6 +144,12 @@ func (r *Reader) Index() ocispec.Index { return r.index }
 // their digests; whether the blobs do is not known.
 func (r *Reader) Walk(ctx context.Context, root ocispec.Descriptor, visit func(layout.Node) error) error {
 	return untrusted(layout.Walk(ctx, r.content, root, visit))
+}
+
+// Absent is what the index says is left out.
+func (r *Reader) Absent() layout.Absent {
+	a, _ := r.content.Absent() // it was decoded when the bundle was opened
+	return a
 }
 
 // Config gives the bytes of a config, for describing what an artifact is. They

@@ -94,7 +94,7 @@ func layoutOf(t *testing.T, c *storagetest.Content) string {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Add(t.Context(), c.Index.Manifests...); err != nil {
+	if err := s.Add(t.Context(), nil, c.Index.Manifests...); err != nil {
 		t.Fatal(err)
 	}
 	return dir

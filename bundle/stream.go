@@ -44,6 +44,9 @@ func VerifyStream(ctx context.Context, r io.Reader, o *VerifyOptions) (*Report, 
 	if rd.index, err = layout.DecodeIndex(s.index); err != nil {
 		return nil, untrusted(err)
 	}
+	if s.absent, err = layout.AbsentOf(rd.index); err != nil {
+		return nil, untrusted(err)
+	}
 	_, rep, err := rd.Verify(ctx, &VerifyOptions{Expect: o.Expect})
 	return rep, err
 }
@@ -58,6 +61,7 @@ type streamed struct {
 	faults []Fault
 	docker []byte // manifest.json
 	broken error  // what ended the pipe early
+	absent layout.Absent
 
 	// manifests are those that the index and the manifests before name. nil while
 	// there is no index.
@@ -122,8 +126,11 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 	if err := scan.trailing(); err != nil {
 		return err
 	}
-	if s.index == nil || !versioned {
-		return layout.Errorf(layout.ClassLayout, "the archive has no oci-layout and index.json: it is no OCI image layout")
+	if s.index == nil {
+		return errNoLayout
+	}
+	if idx, err := layout.DecodeIndex(s.index); err == nil && !versioned && !layout.WrittenByHauler(idx.Manifests) {
+		return errNoLayout
 	}
 	return nil
 }
@@ -218,6 +225,9 @@ func (s *streamed) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser
 	}
 	return layout.VerifyReadCloser(io.NopCloser(bytes.NewReader(b)), d), nil
 }
+
+// Absent implements [layout.Partial].
+func (s *streamed) Absent() (layout.Absent, error) { return s.absent, nil }
 
 func (s *streamed) need(d ocispec.Descriptor) error {
 	size, ok := s.sizes[d.Digest]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,8 +26,31 @@ const (
 
 const (
 	dockerManifestFile = "manifest.json"
-	dockerReposFile    = "repositories"
+
+	// haulerIndexFile is the whole index of what hauler wrote for containerd alone.
+	haulerIndexFile = "hauler-index.json"
 )
+
+// unreadFiles are what other writers put beside a layout: docker its repositories,
+// hauler the identity of its store and a log.
+var unreadFiles = []string{"repositories", "store.json", "audit.log"}
+
+// dockerArchive recognizes the members of an archive that is no OCI layout, which
+// docker save wrote before version 25 and podman and skopeo write as
+// docker-archive.
+var dockerArchive = regexp.MustCompile(`^[0-9a-f]{64}(/|\.json$|\.tar$)`)
+
+// strangeName is the error for a member that has no place in a layout.
+func strangeName(name string) error {
+	hint := ""
+	switch {
+	case dockerArchive.MatchString(name):
+		hint = " but to a docker-archive: have it written by docker 25 or later, or as an oci-archive"
+	case name == haulerIndexFile:
+		hint = ": index.json is for containerd and does not name all there is; have hauler save it without --containerd"
+	}
+	return layout.Errorf(layout.ClassName, "member %q does not belong to an OCI layout%s", name, hint)
+}
 
 // tarMember is a regular file of an archive.
 type tarMember struct {
@@ -89,7 +113,7 @@ func (t *tarScanner) next() (tarMember, error) {
 			}
 		case '5':
 			if _, renamed := pax["path"]; renamed || size != 0 || !legalDir(name) {
-				return tarMember{}, layout.Errorf(layout.ClassName, "offset %d: directory %q does not belong to an OCI layout", at, name)
+				return tarMember{}, fmt.Errorf("offset %d: %w", at, strangeName(name))
 			}
 			pax = nil
 		case '0', 0:
@@ -121,8 +145,11 @@ func (t *tarScanner) file(name string, size int64, pax map[string]string, at int
 	}
 	m := tarMember{name: strings.TrimPrefix(name, "./"), size: size, offset: t.offset}
 	switch m.name {
-	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifestFile, dockerReposFile:
+	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifestFile:
 	default:
+		if slices.Contains(unreadFiles, m.name) {
+			break
+		}
 		d, err := blobDigest(m.name)
 		if err != nil {
 			return m, fmt.Errorf("offset %d: %w", at, err)
@@ -145,7 +172,7 @@ func blobDigest(name string) (digest.Digest, error) {
 	alg, hex, ok2 := strings.Cut(rest, "/")
 	d := digest.Digest(alg + ":" + hex)
 	if !ok || !ok2 || strings.Contains(hex, "/") {
-		return "", layout.Errorf(layout.ClassName, "member %q does not belong to an OCI layout", name)
+		return "", strangeName(name)
 	}
 	if err := layout.CheckDigest(d); err != nil {
 		return "", layout.Errorf(layout.ClassName, "member %q is named by no digest that is verified: %w", name, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 
@@ -26,6 +27,11 @@ type VerifyOptions struct {
 	// Jobs is how many blobs are hashed at once. 0 means one for each processor,
 	// up to 6.
 	Jobs int
+	// Platforms, where there are any, are those that matter: what [layout.Select]
+	// leaves out for them may be missing, as it is in what docker save writes of
+	// an image for several platforms. The Verified lacks it. [VerifyStream] takes
+	// none.
+	Platforms []ocispec.Platform
 	// Progress is told of the phase "verifying", in bytes of the archive.
 	Progress layout.Progress
 }
@@ -50,6 +56,7 @@ type Report struct {
 	Artifacts int           `json:"artifacts"`
 	Blobs     int           `json:"blobs"`  // that the artifacts need
 	Bytes     int64         `json:"bytes"`  // in these blobs
+	Absent    int           `json:"absent"` // manifests and layers that are left out, as the index says
 	Faults    []Fault       `json:"faults"` // the first MaxFaults of them
 	Count     int           `json:"count"`  // of all faults
 }
@@ -88,7 +95,7 @@ type Verified struct {
 	predecessors map[digest.Digest][]ocispec.Descriptor // nil until they are asked for
 }
 
-var _ layout.Source = (*Verified)(nil)
+var _ layout.Partial = (*Verified)(nil)
 
 // These two are an oras.ReadOnlyGraphTarget. The package that has that name also
 // has a registry client, which has no place here.
@@ -113,8 +120,14 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 		return nil, rep, rep.Err()
 	}
 	faults := faultList{seen: map[digest.Digest]bool{}}
+	if len(o.Platforms) > 0 {
+		var err error
+		if r, err = r.narrow(ctx, o.Platforms, &faults); err != nil {
+			return nil, nil, err
+		}
+	}
 	docker, dockerErr := r.content.dockerManifest()
-	images := newImages(true)
+	images, absent := newImages(true), map[digest.Digest]bool{}
 	w := layout.Walker{
 		Source: r.content,
 		Visit: func(n layout.Node) error {
@@ -134,8 +147,16 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 			return nil
 		},
 		Fault: func(d ocispec.Descriptor, err error) error {
-			faults.add(Fault{Class: layout.ClassOf(err), Digest: d.Digest, Message: err.Error()})
+			f := Fault{Class: layout.ClassOf(err), Digest: d.Digest, Message: err.Error()}
+			if p := layout.FormatPlatform(d.Platform); p != "" && errors.Is(err, layout.ErrNotFound) {
+				f.Message += fmt.Sprintf(" (an index lists it for %s; airdeck pack --platform takes what is there for others)", p)
+			}
+			faults.add(f)
 			return nil
+		},
+		LeftOut: func(parent ocispec.Descriptor, c layout.Child) {
+			absent[c.Digest] = true
+			images.leave(parent.Digest, c)
 		},
 	}
 	for _, e := range r.index.Manifests {
@@ -143,6 +164,7 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 			return nil, nil, untrusted(err)
 		}
 	}
+	rep.Absent = len(absent)
 	if dockerErr == nil && docker != nil {
 		dockerErr = images.check(docker, r.index.Manifests)
 	}
@@ -164,6 +186,35 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 	}
 	return &Verified{r: r}, rep, nil
 }
+
+// narrow is the same bundle without what the platforms leave out.
+func (r *Reader) narrow(ctx context.Context, platforms []ocispec.Platform, faults *faultList) (*Reader, error) {
+	absent := maps.Clone(r.Absent())
+	if absent == nil {
+		absent = layout.Absent{}
+	}
+	for _, e := range r.index.Manifests {
+		sel, err := layout.Select(ctx, r.content, e, platforms)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		// That there is nothing for the platforms is no fault of the bundle.
+		if err != nil && (layout.ClassOf(err) != layout.ClassMissing || errors.Is(err, layout.ErrNotFound)) {
+			faults.add(Fault{Class: layout.ClassOf(err), Digest: e.Digest, Message: err.Error()})
+		}
+		maps.Copy(absent, sel.Absent)
+	}
+	return &Reader{raw: r.raw, index: r.index, content: narrowed{r.content, absent}, close: r.close}, nil
+}
+
+// narrowed is content of which more is left out than its index says.
+type narrowed struct {
+	content
+	absent layout.Absent
+}
+
+// Absent implements [layout.Partial].
+func (n narrowed) Absent() (layout.Absent, error) { return n.absent, nil }
 
 // expect compares the digest of the index with the one that is demanded.
 func expect(want, got digest.Digest) (Fault, bool) {
@@ -277,6 +328,9 @@ func (v *Verified) Index() ocispec.Index { return v.r.Index() }
 func (v *Verified) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	return v.r.content.Fetch(ctx, d)
 }
+
+// Absent implements [layout.Partial].
+func (v *Verified) Absent() (layout.Absent, error) { return v.r.content.Absent() }
 
 // Exists reports whether the bundle has a blob of that digest and size.
 func (v *Verified) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) {

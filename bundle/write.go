@@ -58,7 +58,7 @@ type Summary struct {
 }
 
 // Write writes the bundle of an index to w. src must have everything that the
-// index leads to. The entries of the index are sorted; the rest of it is written
+// index leads to and does not list as absent ([layout.AnnotationAbsent]). The entries of the index are sorted; the rest of it is written
 // as it is given.
 //
 // Memory is bounded by Jobs, whatever the sizes. After an error, what was
@@ -79,7 +79,11 @@ func Write(ctx context.Context, w io.Writer, src layout.Source, index ocispec.In
 	if err != nil {
 		return Summary{}, err
 	}
-	p, err := newPlan(ctx, src, index.Manifests)
+	absent, err := layout.AbsentOf(index)
+	if err != nil {
+		return Summary{}, err
+	}
+	p, err := newPlan(ctx, layout.WithAbsent(src, absent), index.Manifests)
 	if err != nil {
 		return Summary{}, err
 	}

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/gofrs/flock"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -112,8 +114,9 @@ func MarshalIndex(idx ocispec.Index) ([]byte, error) {
 }
 
 // Add puts entries into the index. An entry of the same name is replaced, and an
-// entry without a name is there once.
-func (s *Store) Add(ctx context.Context, entries ...ocispec.Descriptor) error {
+// entry without a name is there once. absent is what the entries lead to and the
+// layout is meant to lack.
+func (s *Store) Add(ctx context.Context, absent Absent, entries ...ocispec.Descriptor) error {
 	key := func(d ocispec.Descriptor) string { return cmp.Or(EntryName(d), d.Digest.String()) }
 	return s.UpdateIndex(ctx, func(idx *ocispec.Index) error {
 		fresh := map[string]bool{}
@@ -122,6 +125,36 @@ func (s *Store) Add(ctx context.Context, entries ...ocispec.Descriptor) error {
 		}
 		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d ocispec.Descriptor) bool { return fresh[key(d)] })
 		idx.Manifests = append(idx.Manifests, entries...)
+		old, err := AbsentOf(*idx)
+		if err != nil {
+			return err
+		}
+		all := maps.Clone(absent)
+		if all == nil {
+			all = Absent{}
+		}
+		maps.Copy(all, old)
+		s.dropPresent(all)
+		all.Mark(idx)
 		return nil
+	})
+}
+
+// Absent implements [Partial]. What is listed as absent and has come since does
+// not count.
+func (s *Store) Absent() (Absent, error) {
+	idx, err := s.Index()
+	if err != nil {
+		return nil, err
+	}
+	a, err := AbsentOf(idx)
+	s.dropPresent(a)
+	return a, err
+}
+
+func (s *Store) dropPresent(a Absent) {
+	maps.DeleteFunc(a, func(d digest.Digest, _ struct{}) bool {
+		_, err := s.root.Lstat(blobPath(d))
+		return err == nil
 	})
 }

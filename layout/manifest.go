@@ -152,7 +152,7 @@ func DecodeManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
 }
 
 // DecodeIndex reads the index.json of a layout or a bundle. Its errors are those
-// of [DecodeManifest].
+// of [DecodeManifest] and of [AbsentOf].
 func DecodeIndex(b []byte) (ocispec.Index, error) {
 	var idx ocispec.Index
 	if len(b) > MaxManifestSize {
@@ -172,7 +172,8 @@ func DecodeIndex(b []byte) (ocispec.Index, error) {
 			return idx, fmt.Errorf("index.json: %w", err)
 		}
 	}
-	return idx, nil
+	_, err := AbsentOf(idx)
+	return idx, err
 }
 
 // CheckDigest refuses what is no digest of an algorithm that airdeck verifies:

@@ -61,44 +61,50 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 			return p, fmt.Errorf("layout %s: %q: %w: see airdeck list", s.root.Name(), name, ErrNotFound)
 		}
 	}
-	gone := func(d ocispec.Descriptor) bool { return slices.Contains(forget, EntryName(d)) }
-	needed := map[digest.Digest]struct{}{}
-	w := Walker{Source: s, Visit: func(n Node) error {
-		needed[n.Digest] = struct{}{}
-		return nil
-	}}
-	var roots, others []ocispec.Descriptor
+	needed, absent := map[digest.Digest]struct{}{}, Absent{}
+	w := Walker{
+		Source: s,
+		Visit: func(n Node) error {
+			needed[n.Digest] = struct{}{}
+			return nil
+		},
+		LeftOut: func(_ ocispec.Descriptor, c Child) { absent[c.Digest] = struct{}{} },
+	}
+	var gone, roots, others []ocispec.Descriptor
 	for _, d := range idx.Manifests {
 		switch {
-		case gone(d):
+		case slices.Contains(forget, EntryName(d)):
+			gone = append(gone, d)
 		case EntryName(d) == "":
 			others = append(others, d)
 		default:
 			roots = append(roots, d)
 		}
 	}
+	// What belongs to an artifact goes when the artifact goes: without a name, or
+	// under a tag of cosign's.
+	roots, tags, err := s.tagsOf(ctx, gone, roots)
+	if err != nil {
+		return p, err
+	}
 	for _, d := range roots {
 		if err := w.Walk(ctx, d); err != nil {
 			return p, fmt.Errorf("%s: %w: fetch it again or forget it (airdeck prune %[1]s)", EntryName(d), err)
 		}
 	}
-	// What refers to an artifact goes when the artifact goes.
-	kept, err := Attached(ctx, s, roots, others)
+	kept, err := Attached(ctx, s, roots, slices.Concat(others, tags))
 	if err != nil {
 		return p, err
 	}
-	keep := map[digest.Digest]bool{}
 	for _, d := range kept {
-		keep[d.Digest] = true
 		if err := w.Walk(ctx, d); err != nil {
 			return p, err
 		}
 	}
-	if len(forget) > 0 || len(kept) < len(others) {
+	if left := slices.Concat(roots, kept); len(left) < len(idx.Manifests) {
 		if err := s.UpdateIndex(ctx, func(i *ocispec.Index) error {
-			i.Manifests = slices.DeleteFunc(i.Manifests, func(d ocispec.Descriptor) bool {
-				return gone(d) || EntryName(d) == "" && !keep[d.Digest]
-			})
+			i.Manifests = left
+			absent.Mark(i)
 			return nil
 		}); err != nil {
 			return p, err
@@ -111,6 +117,35 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 	p.Bytes += bytes
 	err = s.sweep(ctx, needed, &p)
 	return p, err
+}
+
+// tagsOf parts the roots that remain from the tags of cosign's that belong to what
+// goes. What can't be read any more has none.
+func (s *Store) tagsOf(ctx context.Context, gone, roots []ocispec.Descriptor) (remain, tags []ocispec.Descriptor, err error) {
+	for _, d := range roots {
+		if IsCosignTag(d) {
+			tags = append(tags, d)
+		}
+	}
+	belongs := map[string]bool{}
+	for _, g := range gone {
+		found, err := Attached(ctx, s, []ocispec.Descriptor{g}, tags)
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
+		for i := 0; err == nil && i < len(found); i++ {
+			belongs[EntryName(found[i])] = true
+		}
+	}
+	tags = nil
+	for _, d := range roots {
+		if belongs[EntryName(d)] {
+			tags = append(tags, d)
+		} else {
+			remain = append(remain, d)
+		}
+	}
+	return remain, tags, nil
 }
 
 func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p *Pruned) error {

@@ -22,7 +22,7 @@ func twoDecks(t *testing.T) (s *layout.Store, dir string, c *storagetest.Content
 	c.Name(c.AddImage(config, c.Add(storagetest.BlobType, []byte("only in a"))), "r.io/a:v1")
 	c.Name(c.AddImage(config, c.Add(storagetest.BlobType, []byte("only in b"))), "r.io/b:v1")
 	pushAll(t, s, c)
-	if err := s.Add(t.Context(), c.Index.Manifests...); err != nil {
+	if err := s.Add(t.Context(), nil, c.Index.Manifests...); err != nil {
 		t.Fatal(err)
 	}
 	unneeded := storagetest.NewContent()

@@ -39,7 +39,10 @@ type Store struct {
 	whole map[digest.Digest]int64 // sizes of the blobs seen whole by this Store
 }
 
-var _ Storage = (*Store)(nil)
+var (
+	_ Storage = (*Store)(nil)
+	_ Partial = (*Store)(nil)
+)
 
 // StoreOptions are the options of [OpenStore]. nil stands for the defaults.
 type StoreOptions struct {
@@ -317,8 +320,12 @@ func (s *Store) Export(ctx context.Context, index []byte) error {
 	if err != nil {
 		return err
 	}
+	absent, err := AbsentOf(idx)
+	if err != nil {
+		return err
+	}
 	needed := map[digest.Digest]struct{}{}
-	w := Walker{Source: s, Visit: func(n Node) error {
+	w := Walker{Source: WithAbsent(s, absent), Visit: func(n Node) error {
 		needed[n.Digest] = struct{}{}
 		return nil
 	}}

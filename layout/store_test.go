@@ -116,7 +116,7 @@ func TestReadOnlyStoreWritesNothing(t *testing.T) {
 	c := storagetest.Small()
 	s, dir := fillStore(t, nil)
 	pushAll(t, s, c)
-	if err := s.Add(t.Context(), c.Index.Manifests...); err != nil {
+	if err := s.Add(t.Context(), nil, c.Index.Manifests...); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -195,7 +195,7 @@ func TestUpdatesOfTheIndexLoseNothing(t *testing.T) {
 			for i := range each {
 				name := fmt.Sprintf("r.io/repo%d:v%d", g, i)
 				d := layout.Named(ocispec.Descriptor{MediaType: image, Digest: digest.FromString(name), Size: 1}, name)
-				if err := stores[g%2].Add(context.Background(), d); err != nil {
+				if err := stores[g%2].Add(context.Background(), nil, d); err != nil {
 					t.Error(err)
 				}
 			}
@@ -213,7 +213,7 @@ func TestUpdatesOfTheIndexLoseNothing(t *testing.T) {
 
 func TestEditThatFailsChangesNothing(t *testing.T) {
 	s, dir := fillStore(t, nil)
-	if err := s.Add(t.Context(), layout.Named(ocispec.Descriptor{Digest: x, Size: 1}, "r.io/a:v1")); err != nil {
+	if err := s.Add(t.Context(), nil, layout.Named(ocispec.Descriptor{Digest: x, Size: 1}, "r.io/a:v1")); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(filepath.Join(dir, "index.json"))
@@ -244,7 +244,7 @@ func TestAddKeepsRepositoriesApart(t *testing.T) {
 		if ref != "" {
 			d = layout.Named(d, ref)
 		}
-		if err := s.Add(t.Context(), d); err != nil {
+		if err := s.Add(t.Context(), nil, d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -327,7 +327,7 @@ func TestDamagedIndexIsAnErrorAndStays(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Add(t.Context(), layout.Named(ocispec.Descriptor{Digest: x, Size: 1}, "r.io/a:b")); layout.ClassOf(err) != layout.ClassJSON {
+		if err := s.Add(t.Context(), nil, layout.Named(ocispec.Descriptor{Digest: x, Size: 1}, "r.io/a:b")); layout.ClassOf(err) != layout.ClassJSON {
 			t.Errorf("%q: %v", content, err)
 		}
 		if b, _ := os.ReadFile(filepath.Join(dir, "index.json")); string(b) != content {

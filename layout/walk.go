@@ -20,6 +20,8 @@ type Node struct {
 // in all its walks, so a diamond of indexes costs no more than its nodes. A
 // digest that is listed both as a manifest and as a blob is visited as each.
 //
+// What a [Partial] source is meant to lack is left out.
+//
 // A Walker is for one goroutine.
 type Walker struct {
 	Source Source
@@ -32,7 +34,12 @@ type Walker struct {
 	// that node's children. Where it is not set, the error ends the walk.
 	Fault func(ocispec.Descriptor, error) error
 
-	seen map[visited]struct{}
+	// LeftOut, where it is set, is called for each mention of what the source is
+	// meant to lack.
+	LeftOut func(parent ocispec.Descriptor, c Child)
+
+	seen   map[visited]struct{}
+	absent Absent
 }
 
 type visited struct {
@@ -49,6 +56,12 @@ type visited struct {
 func (w *Walker) Walk(ctx context.Context, root ocispec.Descriptor) error {
 	if w.seen == nil {
 		w.seen = map[visited]struct{}{}
+		if p, ok := w.Source.(Partial); ok {
+			var err error
+			if w.absent, err = p.Absent(); err != nil {
+				return err
+			}
+		}
 	}
 	k := KindBlob
 	if IsManifest(root.MediaType) {
@@ -77,6 +90,12 @@ func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
 		return err
 	}
 	for _, child := range n.Manifest.Children() {
+		if _, out := w.absent[child.Digest]; out && MayBeAbsent(n.Descriptor, child) {
+			if w.LeftOut != nil {
+				w.LeftOut(n.Descriptor, child)
+			}
+			continue
+		}
 		if err := w.walk(ctx, child, depth+1); err != nil {
 			return err
 		}
@@ -106,94 +125,4 @@ func (w *Walker) read(ctx context.Context, c Child, depth int) (Node, error) {
 func Walk(ctx context.Context, src Source, root ocispec.Descriptor, visit func(Node) error) error {
 	w := Walker{Source: src, Visit: visit}
 	return w.Walk(ctx, root)
-}
-
-// Roots gives the entries of an index.json that are artifacts of their own: the
-// named ones, and of the others those that no entry leads to. oras lists the
-// children of an index a second time, without a name.
-func Roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	inner := map[digest.Digest]bool{}
-	w := Walker{Source: src, Visit: func(n Node) error {
-		if n.Kind == KindManifest {
-			for _, c := range n.Manifest.Manifests {
-				inner[c.Digest] = true
-			}
-		}
-		return nil
-	}}
-	var roots []ocispec.Descriptor
-	for _, e := range entries {
-		if err := w.Walk(ctx, e); err != nil {
-			return nil, err
-		}
-	}
-	for _, e := range entries {
-		if EntryName(e) != "" || !inner[e.Digest] {
-			roots = append(roots, e)
-		}
-	}
-	return roots, nil
-}
-
-// Attached gives those of the candidates that refer to a manifest below roots, or
-// to one that does, in their order: the signatures and attestations that belong
-// to the roots.
-func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	below := map[digest.Digest]bool{}
-	w := Walker{Source: src, Visit: func(n Node) error {
-		if n.Kind == KindManifest {
-			below[n.Digest] = true
-		}
-		return nil
-	}}
-	for _, r := range roots {
-		if err := w.Walk(ctx, r); err != nil {
-			return nil, err
-		}
-	}
-	subjects := make([]digest.Digest, len(candidates))
-	for i, c := range candidates {
-		s, err := SubjectOf(ctx, src, c)
-		if err != nil {
-			return nil, err
-		}
-		if s != nil {
-			subjects[i] = s.Digest
-		}
-	}
-	taken := make([]bool, len(candidates))
-	for more := true; more; {
-		more = false
-		for i, c := range candidates {
-			if !taken[i] && subjects[i] != "" && below[subjects[i]] {
-				if err := w.Walk(ctx, c); err != nil {
-					return nil, err
-				}
-				taken[i], more = true, true
-			}
-		}
-	}
-	var out []ocispec.Descriptor
-	for i, c := range candidates {
-		if taken[i] {
-			out = append(out, c)
-		}
-	}
-	return out, nil
-}
-
-// SubjectOf gives what a manifest refers to, or nil.
-func SubjectOf(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.Descriptor, error) {
-	if !IsManifest(d.MediaType) {
-		return nil, nil
-	}
-	raw, err := ReadAll(ctx, src, d)
-	if err != nil {
-		return nil, err
-	}
-	m, err := DecodeManifest(d, raw)
-	if err != nil {
-		return nil, err
-	}
-	return m.Subject, nil
 }

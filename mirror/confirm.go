@@ -26,7 +26,7 @@ type Fidelity struct {
 // Text is the fidelity in a few words.
 func (f *Fidelity) Text() string {
 	n, ways := 0, ""
-	for _, way := range []string{ViaAPI, ViaTag} {
+	for _, way := range []string{ViaAPI, ViaTag, ViaCosign} {
 		if f.Found[way] > 0 {
 			n += f.Found[way]
 			ways += " by " + way
@@ -37,6 +37,14 @@ func (f *Fidelity) Text() string {
 		s += fmt.Sprintf(", %d of %d referrers found%s", n, f.Referrers, ways)
 	}
 	return s
+}
+
+// companions counts the tags of cosign's, which are read back on their own account.
+func (f *Fidelity) companions(all, found int) {
+	f.Referrers += all
+	if found > 0 {
+		f.Found[ViaCosign] = found
+	}
 }
 
 // lostError says that a registry took something and does not give it back.
@@ -51,10 +59,26 @@ func (e *lostError) Error() string {
 }
 
 // confirm reads back what a registry should have now. Only a referrer that is not
-// listed is sent again: registries forget to list what they have.
-func (r *pusher) confirm(ctx context.Context, a *Planned) (*Fidelity, error) {
-	f := &Fidelity{Referrers: len(a.referrers), Found: map[string]int{}}
+// listed is sent again: registries forget to list what they have. What was not
+// sent now and comes back under its tag is not asked for by its digest as well.
+func (r *pusher) confirm(ctx context.Context, a *Planned, sent bool) (*Fidelity, error) {
+	f := &Fidelity{Referrers: len(a.referrers), Found: map[string]int{}, Tag: true}
+	tagged := false
+	if tag := a.Reference.Tag; tag != "" {
+		named, err := r.names(ctx, a, sent)
+		if err != nil {
+			return f, fmt.Errorf("read back the tag: %w", err)
+		}
+		if f.Tag = named == a.Descriptor.Digest; !f.Tag {
+			f.Lost = append(f.Lost, fmt.Sprintf("the tag %s, which names %q", tag, named))
+		}
+		tagged = f.Tag && !sent
+	}
 	for _, m := range a.manifests {
+		if tagged && m.Digest == a.Descriptor.Digest {
+			f.Manifests++
+			continue
+		}
 		switch ok, err := comesBack(ctx, a.repo, m); {
 		case err != nil:
 			return f, fmt.Errorf("read back %s: %w", m.Digest, err)
@@ -64,16 +88,6 @@ func (r *pusher) confirm(ctx context.Context, a *Planned) (*Fidelity, error) {
 			f.Lost = append(f.Lost, "manifest "+m.Digest.String())
 		}
 	}
-	f.Tag = true
-	if a.Reference.Tag != "" {
-		d, err := a.repo.Manifests().Resolve(ctx, a.Reference.Tag)
-		if err != nil && !errors.Is(err, layout.ErrNotFound) {
-			return f, fmt.Errorf("read back the tag: %w", err)
-		}
-		if f.Tag = d.Digest == a.Descriptor.Digest; !f.Tag {
-			f.Lost = append(f.Lost, fmt.Sprintf("the tag %s, which names %q", a.Reference.Tag, d.Digest))
-		}
-	}
 	if err := r.confirmReferrers(ctx, a, f); err != nil {
 		return f, err
 	}
@@ -81,6 +95,36 @@ func (r *pusher) confirm(ctx context.Context, a *Planned) (*Fidelity, error) {
 		return f, &lostError{f.Lost}
 	}
 	return f, nil
+}
+
+// names gives what the tag of an artifact names, or "". Where the manifest was sent
+// it is read by its digest too, and the registry's word is enough here; otherwise
+// its bytes are what counts.
+func (r *pusher) names(ctx context.Context, a *Planned, sent bool) (named digest.Digest, err error) {
+	if sent {
+		d, err := a.repo.Manifests().Resolve(ctx, a.Reference.Tag)
+		if errors.Is(err, layout.ErrNotFound) {
+			return "", nil
+		}
+		return d.Digest, err
+	}
+	err = again(ctx, func() error {
+		d, rc, err := a.repo.FetchReference(ctx, a.Reference.Tag)
+		if err != nil {
+			return err
+		}
+		defer rc.Close()
+		named = d.Digest
+		if d.Digest == a.Descriptor.Digest {
+			_, err = io.Copy(io.Discard, layout.NewVerifier(body{rc}, a.Descriptor))
+		}
+		return err
+	})
+	var corrupt *layout.CorruptError
+	if errors.Is(err, layout.ErrNotFound) || errors.As(err, &corrupt) {
+		return "", nil
+	}
+	return named, err
 }
 
 // comesBack reports whether a registry gives the bytes of a manifest.
@@ -146,27 +190,39 @@ func (r *pusher) confirmReferrers(ctx context.Context, a *Planned, f *Fidelity) 
 // there or is something else, or that of a request.
 func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	r := &pusher{Plan: p, readOnly: true}
-	r.report.Artifacts = make([]ArtifactReport, len(p.Artifacts))
+	rows := map[*Planned]*ArtifactReport{}
+	for _, a := range p.Artifacts {
+		rows[a] = newArtifactReport(a, StatusEqual)
+		r.report.Artifacts = append(r.report.Artifacts, rows[a])
+	}
 	var g errgroup.Group
 	g.SetLimit(p.jobs)
-	for i, a := range p.Artifacts {
+	for _, a := range p.Artifacts {
 		g.Go(func() error {
-			rep := &r.report.Artifacts[i]
-			*rep = ArtifactReport{Source: a.Source, Target: a.Reference.String(), Digest: a.Descriptor.Digest, Status: StatusEqual}
+			rep := rows[a]
 			var err error
-			rep.Fidelity, err = r.confirm(ctx, a)
+			rep.Fidelity, err = r.confirm(ctx, a, true)
 			if n, _ := a.Missing(); n > 0 {
 				rep.Fidelity.Lost = append(rep.Fidelity.Lost, fmt.Sprintf("%d blobs", n))
 				err = errors.Join(err, &lostError{rep.Fidelity.Lost})
 			}
 			if err != nil {
-				rep.Status, rep.err = StatusDiffers, explain("compare", rep.Target, err)
-				rep.Error = rep.err.Error()
+				rep.fail("compare", err)
+				rep.Status = StatusDiffers
 			}
 			return nil
 		})
 	}
 	_ = g.Wait() // the errors are in the report
+	for _, a := range p.Artifacts {
+		n := 0
+		for _, c := range a.companions {
+			if rows[c].err == nil {
+				n++
+			}
+		}
+		rows[a].Fidelity.companions(len(a.companions), n)
+	}
 	if ctx.Err() != nil {
 		return &r.report, context.Cause(ctx)
 	}

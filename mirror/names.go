@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,49 +61,121 @@ func ParseDestination(s string) (Destination, error) {
 	return Destination{Registry: host, Prefix: prefix}, nil
 }
 
-// Targets gives each entry its place. The longest mapping that fits a name
-// decides; without one, the name's host is dropped.
+// Targets gives each artifact its place. The longest mapping that fits a name
+// decides; without one, the name's host is dropped. What cosign keeps under a tag
+// beside an artifact goes where the artifact goes, since it is looked for there.
 //
 // Errors: [layout.ClassName] for an entry without a full reference and for a
-// name that no registry takes, and [layout.ClassPolicy] where two artifacts
+// name that no registry takes, [layout.ClassPolicy] where two artifacts
 // would have one name, and for a mapping that fits no name: it is mistyped, and
-// what it was meant for would go to another place.
-func (d Destination) Targets(entries []ocispec.Descriptor) ([]Target, error) {
+// what it was meant for would go to another place; and those of src.
+func (d Destination) Targets(ctx context.Context, src layout.Source, artifacts []ocispec.Descriptor) ([]Target, error) {
 	for _, m := range d.Map {
 		fits := func(e ocispec.Descriptor) bool { _, ok := m.apply(layout.EntryName(e)); return ok }
-		if !slices.ContainsFunc(entries, fits) {
+		if !slices.ContainsFunc(artifacts, fits) {
 			return nil, layout.Errorf(layout.ClassPolicy, "the mapping %s=%s fits no name in the bundle: see airdeck inspect", m.From, m.To)
 		}
 	}
-	taken := map[string]Target{}
-	var out []Target
-	for _, e := range entries {
-		name := layout.EntryName(e)
-		if name == "" {
-			return nil, layout.Errorf(layout.ClassName, "the entry %s has no reference: it does not say where it belongs", e.Digest)
-		}
-		ref, err := d.place(name)
-		if err != nil {
+	companions, err := layout.Companions(ctx, src, artifacts)
+	if err != nil {
+		return nil, err
+	}
+	p := &placer{d: d, artifacts: artifacts, companions: companions, placed: map[int][]layout.Reference{}, taken: map[string]Target{}}
+	for i := range artifacts {
+		if err := p.add(i); err != nil {
 			return nil, err
 		}
-		if ref.Digest != "" && ref.Digest != e.Digest {
-			return nil, layout.Errorf(layout.ClassPolicy, "the entry %q is %s: its name and its digest contradict each other", name, e.Digest)
-		}
-		if ref.Tag != "" {
-			ref.Digest = "" // it is met, and the tag is what is set
-		}
-		t := Target{Source: name, Descriptor: e, Reference: ref}
+	}
+	return p.out, nil
+}
+
+// placer gathers the targets.
+type placer struct {
+	d          Destination
+	artifacts  []ocispec.Descriptor
+	companions map[int][]int
+	placed     map[int][]layout.Reference // by artifact
+	taken      map[string]Target
+	out        []Target
+}
+
+func (p *placer) add(i int) error {
+	e := p.artifacts[i]
+	refs, err := p.places(i)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		t := Target{Source: layout.EntryName(e), Descriptor: e, Reference: ref}
 		key := ref.String()
-		if other, ok := taken[key]; ok {
+		if other, ok := p.taken[key]; ok {
 			if other.Descriptor.Digest == e.Digest {
 				continue
 			}
-			return nil, layout.Errorf(layout.ClassPolicy, "%s and %s would both become %s: set them apart with --keep-host or --map", other.Source, name, ref)
+			return layout.Errorf(layout.ClassPolicy, "%s and %s would both become %s: set them apart with --keep-host or --map", other.Source, t.Source, ref)
 		}
-		taken[key] = t
-		out = append(out, t)
+		p.taken[key] = t
+		p.out = append(p.out, t)
 	}
-	return out, nil
+	return nil
+}
+
+// places gives the references that an artifact becomes: one, but for what belongs to
+// artifacts that go to several repositories.
+func (p *placer) places(i int) ([]layout.Reference, error) {
+	if refs, ok := p.placed[i]; ok {
+		return refs, nil
+	}
+	own, err := p.own(p.artifacts[i])
+	if err != nil {
+		return nil, err
+	}
+	// Until it is known better, and so that a circle ends.
+	p.placed[i] = []layout.Reference{own}
+	if p.mapped(layout.EntryName(p.artifacts[i])) {
+		return p.placed[i], nil
+	}
+	var refs []layout.Reference
+	for _, subject := range p.companions[i] {
+		beside, err := p.places(subject)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range beside {
+			ref := layout.Reference{Registry: b.Registry, Repository: b.Repository, Tag: own.Tag}
+			if !slices.Contains(refs, ref) {
+				refs = append(refs, ref)
+			}
+		}
+	}
+	if refs != nil {
+		p.placed[i] = refs
+	}
+	return p.placed[i], nil
+}
+
+// mapped reports whether the operator has named a place for exactly this.
+func (p *placer) mapped(name string) bool {
+	return slices.ContainsFunc(p.d.Map, func(m Mapping) bool { return m.From == name })
+}
+
+// own is the place of an artifact by its name alone.
+func (p *placer) own(e ocispec.Descriptor) (layout.Reference, error) {
+	name := layout.EntryName(e)
+	if name == "" {
+		return layout.Reference{}, layout.Errorf(layout.ClassName, "the entry %s has no reference: it does not say where it belongs", e.Digest)
+	}
+	ref, err := p.d.place(name)
+	if err != nil {
+		return ref, err
+	}
+	if ref.Digest != "" && ref.Digest != e.Digest {
+		return ref, layout.Errorf(layout.ClassPolicy, "the entry %q is %s: its name and its digest contradict each other", name, e.Digest)
+	}
+	if ref.Tag != "" {
+		ref.Digest = "" // it is met, and the tag is what is set
+	}
+	return ref, nil
 }
 
 func (d Destination) place(name string) (layout.Reference, error) {

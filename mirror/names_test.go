@@ -41,7 +41,7 @@ func TestTargets(t *testing.T) {
 			}
 			dest.Map = append(dest.Map, parsed)
 		}
-		got, err := dest.Targets([]ocispec.Descriptor{entry(tt.name, "x")})
+		got, err := dest.Targets(t.Context(), nil, []ocispec.Descriptor{entry(tt.name, "x")})
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -65,16 +65,16 @@ func TestTargetsRefused(t *testing.T) {
 		"a bare tag":       {[]ocispec.Descriptor{entry("v1", "1")}, layout.ClassName},
 		"no repository":    {[]ocispec.Descriptor{entry("a.io/UPPER:v1", "1")}, layout.ClassName},
 	} {
-		if _, err := dest.Targets(tt.entries); layout.ClassOf(err) != tt.class {
+		if _, err := dest.Targets(t.Context(), nil, tt.entries); layout.ClassOf(err) != tt.class {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	mistyped := Destination{Registry: "r.io", Map: []Mapping{{"ghcr.io/ac", "no"}}}
-	if _, err := mistyped.Targets([]ocispec.Descriptor{entry("ghcr.io/acme/x:v1", "1")}); layout.ClassOf(err) != layout.ClassPolicy {
+	if _, err := mistyped.Targets(t.Context(), nil, []ocispec.Descriptor{entry("ghcr.io/acme/x:v1", "1")}); layout.ClassOf(err) != layout.ClassPolicy {
 		t.Errorf("a mapping that fits nothing: %v", err)
 	}
 	// The same artifact under two names that become one is one.
-	got, err := dest.Targets([]ocispec.Descriptor{entry("a.io/x:v1", "1"), entry("b.io/x:v1", "1")})
+	got, err := dest.Targets(t.Context(), nil, []ocispec.Descriptor{entry("a.io/x:v1", "1"), entry("b.io/x:v1", "1")})
 	if err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -96,7 +96,7 @@ func FuzzTargets(f *testing.F) {
 		if m, err := ParseMapping(mapping); err == nil {
 			d.Map = []Mapping{m}
 		}
-		targets, err := d.Targets([]ocispec.Descriptor{entry(name, "x")})
+		targets, err := d.Targets(t.Context(), nil, []ocispec.Descriptor{entry(name, "x")})
 		if err != nil {
 			return
 		}

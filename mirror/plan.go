@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -55,6 +57,11 @@ type Planned struct {
 	present   []bool               // by manifest: the registry has it
 	blobs     []digest.Digest      // each once
 	referrers []referrer           // those among the manifests that refer to others
+	absent    layout.Absent        // what of it is left out
+
+	// Tags of cosign's hang on the artifacts of their repository that have what they
+	// belong to.
+	companions, subjects []*Planned
 }
 
 // referrer is a manifest and what it refers to.
@@ -116,7 +123,60 @@ func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, 
 	if err := p.orphans(o.Referrers); err != nil {
 		return nil, err
 	}
+	p.link()
 	return p, p.ask(ctx)
+}
+
+// link finds the companions.
+func (p *Plan) link() {
+	type place struct {
+		repo   *repository
+		digest digest.Digest
+	}
+	holders := map[place][]*Planned{}
+	for _, a := range p.Artifacts {
+		for _, m := range a.manifests {
+			k := place{a.repo, m.Digest}
+			holders[k] = append(holders[k], a)
+		}
+	}
+	for _, a := range p.Artifacts {
+		for _, s := range holders[place{a.repo, layout.CosignSubject(a.Reference.Tag)}] {
+			if s != a {
+				a.subjects = append(a.subjects, s)
+				s.companions = append(s.companions, a)
+			}
+		}
+	}
+}
+
+// groups gives the artifacts that hang together, each group in an order in which
+// subjects stand before their companions.
+func (p *Plan) groups() [][]*Planned {
+	var out [][]*Planned
+	seen := map[*Planned]bool{}
+	var group []*Planned
+	var gather func(a *Planned)
+	gather = func(a *Planned) {
+		if seen[a] {
+			return
+		}
+		seen[a] = true
+		for _, s := range a.subjects {
+			gather(s)
+		}
+		group = append(group, a)
+		for _, c := range a.companions {
+			gather(c)
+		}
+	}
+	for _, a := range p.Artifacts {
+		if group = nil; !seen[a] {
+			gather(a)
+			out = append(out, group)
+		}
+	}
+	return out
 }
 
 // bySubject reads what each referrer refers to.
@@ -162,6 +222,7 @@ func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Diges
 		a.repo = &repository{Repository: repo, blobs: map[digest.Digest]*blobState{}}
 		p.repos[name] = a.repo
 	}
+	a.absent = layout.Absent{}
 	g := &gatherer{a: a, src: p.src, manifests: map[digest.Digest]bool{}, blobs: map[digest.Digest]bool{}}
 	if err := g.add(ctx, a.Descriptor); err != nil {
 		return fmt.Errorf("%s: %w", a.Source, err)
@@ -193,21 +254,25 @@ type gatherer struct {
 
 func (g *gatherer) add(ctx context.Context, root ocispec.Descriptor) error {
 	nodes := map[digest.Digest]layout.Node{}
-	err := layout.Walk(ctx, g.src, root, func(n layout.Node) error {
-		switch {
-		case n.Kind == layout.KindManifest:
-			n.Raw = nil
-			nodes[n.Digest] = n
-		case !g.blobs[n.Digest]:
-			g.blobs[n.Digest] = true
-			g.a.blobs = append(g.a.blobs, n.Digest)
-			if g.a.repo.blobs[n.Digest] == nil {
-				g.a.repo.blobs[n.Digest] = &blobState{size: n.Size}
+	w := layout.Walker{
+		Source: g.src,
+		Visit: func(n layout.Node) error {
+			switch {
+			case n.Kind == layout.KindManifest:
+				n.Raw = nil
+				nodes[n.Digest] = n
+			case !g.blobs[n.Digest]:
+				g.blobs[n.Digest] = true
+				g.a.blobs = append(g.a.blobs, n.Digest)
+				if g.a.repo.blobs[n.Digest] == nil {
+					g.a.repo.blobs[n.Digest] = &blobState{size: n.Size}
+				}
 			}
-		}
-		return nil
-	})
-	if err != nil {
+			return nil
+		},
+		LeftOut: func(_ ocispec.Descriptor, c layout.Child) { g.a.absent[c.Digest] = struct{}{} },
+	}
+	if err := w.Walk(ctx, root); err != nil {
 		return err
 	}
 	// A manifest that two indexes share comes before both.
@@ -292,9 +357,14 @@ func (a *Planned) askManifests(ctx context.Context) error {
 }
 
 // tagBrings reports whether the manifest of the tag is pushed by pushing the tag.
-// Where something refers to it, the manifest comes first, then what refers to it,
+// Where something hangs on it, the manifest comes first, then what hangs on it,
 // and then the tag.
-func (a *Planned) tagBrings() bool { return a.Reference.Tag != "" && len(a.referrers) == 0 }
+func (a *Planned) tagBrings() bool {
+	return a.Reference.Tag != "" && len(a.referrers) == 0 && len(a.companions) == 0
+}
+
+// Absent are the manifests and layers that the source leaves out, sorted.
+func (a *Planned) Absent() []digest.Digest { return slices.Sorted(maps.Keys(a.absent)) }
 
 // Conflicts lists the tags that name something else and would have to be moved.
 func (p *Plan) Conflicts() []*Planned {

@@ -31,6 +31,12 @@ type PullOptions struct {
 	NoReferrers bool
 	// ManifestsOnly fetches no blobs.
 	ManifestsOnly bool
+	// Platforms, where there are any, are those that are fetched; see
+	// [layout.Select].
+	Platforms []ocispec.Platform
+	// AllowNondistributable goes on without layers that are not to be distributed
+	// and that the registry does not have.
+	AllowNondistributable bool
 }
 
 // Pulled says what a pull brought.
@@ -38,6 +44,8 @@ type Pulled struct {
 	// Entries are the artifacts, in the order of the references, each named by
 	// its reference.
 	Entries []ocispec.Descriptor
+	// Selections say what of the artifacts was fetched, in the same order.
+	Selections []layout.Selection
 	// Referrers are what refers to them, each once: entries without a name, and
 	// what cosign keeps under tags of its own with the name of that tag.
 	Referrers []ocispec.Descriptor
@@ -50,7 +58,9 @@ type Pulled struct {
 // named then is fetched by digest. Each digest is fetched once, however many
 // artifacts share it, and not at all where dst has it whole.
 //
-// Errors: [layout.ClassRemote] with the reference, and those of dst.
+// Errors: [layout.ClassRemote] with the reference, [layout.ClassMissing] where there
+// is nothing for the platforms, [layout.ClassPolicy] for a layer that is not to be
+// distributed and that the registry does not have, and those of dst.
 func (c *Client) Pull(ctx context.Context, refs []layout.Reference, dst layout.Storage, o *PullOptions) (*Pulled, error) {
 	if o == nil {
 		o = &PullOptions{}
@@ -59,16 +69,17 @@ func (c *Client) Pull(ctx context.Context, refs []layout.Reference, dst layout.S
 	if jobs <= 0 {
 		jobs = DefaultJobs
 	}
-	p := &puller{c: c, dst: dst, blobs: map[digest.Digest]*wanted{}}
-	out := &Pulled{Entries: make([]ocispec.Descriptor, len(refs))}
+	p := &puller{c: c, o: o, dst: dst, blobs: map[digest.Digest]*wanted{}}
+	out := &Pulled{Entries: make([]ocispec.Descriptor, len(refs)), Selections: make([]layout.Selection, len(refs))}
 	trees := make([][]*wanted, len(refs))
 	found := make([][]ocispec.Descriptor, len(refs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobs)
 	for i, ref := range refs {
 		g.Go(func() error {
-			root, err := p.resolve(gctx, ref, o, &trees[i], &found[i])
-			out.Entries[i] = layout.Named(root, entryName(ref))
+			a := &artifact{p: p, ref: ref}
+			err := a.resolve(gctx)
+			out.Entries[i], out.Selections[i], trees[i], found[i] = a.entry, a.selection, a.tree, a.referrers
 			return explain("fetch", ref.String(), err)
 		})
 	}
@@ -108,6 +119,7 @@ func unique(entries []ocispec.Descriptor) []ocispec.Descriptor {
 // puller gathers what is to be fetched for several artifacts.
 type puller struct {
 	c   *Client
+	o   *PullOptions
 	dst layout.Storage
 
 	mu    sync.Mutex
@@ -118,48 +130,80 @@ type puller struct {
 type wanted struct {
 	desc ocispec.Descriptor
 	repo *remote.Repository
+	// nondistributable says that no mention of it is of a type that a registry has to
+	// have.
+	nondistributable bool
 }
 
-// resolve fetches the manifests of one artifact and of what refers to it, and adds
-// to tree the blobs that no other artifact wanted before.
-func (p *puller) resolve(ctx context.Context, ref layout.Reference, o *PullOptions, tree *[]*wanted, found *[]ocispec.Descriptor) (ocispec.Descriptor, error) {
-	repo, err := p.c.repository(ctx, ref.Registry, ref.Repository)
-	if err != nil {
-		return ocispec.Descriptor{}, err
+// artifact is one reference on its way.
+type artifact struct {
+	p    *puller
+	ref  layout.Reference
+	repo *remote.Repository
+
+	selection layout.Selection
+	entry     ocispec.Descriptor
+	tree      []*wanted            // blobs that no other artifact wanted before
+	referrers []ocispec.Descriptor // entries of what refers to it
+}
+
+// resolve fetches the manifests of one artifact and of what refers to it.
+func (a *artifact) resolve(ctx context.Context) (err error) {
+	if a.repo, err = a.p.c.repository(ctx, a.ref.Registry, a.ref.Repository); err != nil {
+		return err
 	}
-	root, err := p.root(ctx, repo, ref)
+	named, err := a.p.root(ctx, a.repo, a.ref)
 	if err != nil {
-		return root, err
+		return err
 	}
-	r := &referrers{p: p, ref: ref, repo: repo, tree: tree, seen: map[digest.Digest]bool{}}
-	err = p.walk(ctx, repo, root, tree, func(n layout.Node) {
+	manifests := &manifestSource{a.repo, a.p.dst}
+	if a.selection, err = layout.Select(ctx, manifests, named, a.p.o.Platforms); err != nil {
+		return err
+	}
+	root := &a.selection.Root
+	r := &referrers{a: a, seen: map[digest.Digest]bool{}}
+	err = a.walk(ctx, layout.WithAbsent(manifests, a.selection.Absent), *root, func(n layout.Node) {
 		r.subjects = append(r.subjects, n.Descriptor)
 		if n.Digest == root.Digest {
 			root.ArtifactType = n.Manifest.ArtifactType
 		}
 	})
-	if err != nil || o.NoReferrers {
-		return root, err
+	if err != nil {
+		return err
 	}
-	*found, err = r.find(ctx)
-	return root, err
+	var uncovered []digest.Digest
+	if !a.p.o.NoReferrers {
+		if a.referrers, err = r.find(ctx); err != nil {
+			return err
+		}
+		if a.selection.Of != nil {
+			if uncovered, err = r.digests(ctx, *a.selection.Of); err != nil {
+				return err
+			}
+		}
+	}
+	a.entry = a.selection.Entry(entryName(a.ref), uncovered)
+	return nil
 }
 
 // walk fetches the manifests below root, shows each of them, and notes the blobs.
-func (p *puller) walk(ctx context.Context, repo *remote.Repository, root ocispec.Descriptor, tree *[]*wanted, visit func(layout.Node)) error {
-	return layout.Walk(ctx, &manifestSource{repo, p.dst}, root, func(n layout.Node) error {
+func (a *artifact) walk(ctx context.Context, src layout.Source, root ocispec.Descriptor, visit func(layout.Node)) error {
+	p := a.p
+	return layout.Walk(ctx, src, root, func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
 			visit(n)
 			return nil
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.blobs[n.Digest] == nil {
+		w := p.blobs[n.Digest]
+		if w == nil {
 			// Only what fetching needs is kept: there may be many.
-			w := &wanted{ocispec.Descriptor{Digest: n.Digest, Size: n.Size}, repo}
+			w = &wanted{ocispec.Descriptor{Digest: n.Digest, Size: n.Size}, a.repo, true}
 			p.blobs[n.Digest] = w
-			*tree = append(*tree, w)
+			a.tree = append(a.tree, w)
 		}
+		w.nondistributable = w.nondistributable && layout.IsNondistributable(n.MediaType)
 		return nil
 	})
 }
@@ -204,7 +248,8 @@ func remoteFault(err error) error {
 	return err
 }
 
-// manifestSource gives the manifests of a repository, and keeps them in dst.
+// manifestSource gives the manifests of a repository, and configs where they are
+// asked for, and keeps them in dst.
 type manifestSource struct {
 	repo *remote.Repository
 	dst  layout.Storage
@@ -219,8 +264,12 @@ func (s *manifestSource) Fetch(ctx context.Context, d ocispec.Descriptor) (io.Re
 		if d.Size > layout.MaxManifestSize {
 			return nil, layout.Errorf(layout.ClassLimit, "manifest %s has %d bytes", d.Digest, d.Size)
 		}
+		store := s.repo.Blobs()
+		if layout.IsManifest(d.MediaType) {
+			store = s.repo.Manifests()
+		}
 		err := again(ctx, func() error {
-			rc, err := s.repo.Manifests().Fetch(ctx, d)
+			rc, err := store.Fetch(ctx, d)
 			if err != nil {
 				return err
 			}
@@ -260,13 +309,30 @@ func (p *puller) fetchAll(ctx context.Context, trees [][]*wanted, jobs int, out 
 					progress.Advance(phaseFetching, w.desc.Size)
 					return nil
 				}
-				atomic.AddInt64(&out.Fetched, 1)
-				atomic.AddInt64(&out.Bytes, w.desc.Size)
-				return p.fetch(ctx, w)
+				err = p.fetch(ctx, w)
+				if w.nondistributable && errors.Is(err, layout.ErrNotFound) {
+					progress.Advance(phaseFetching, w.desc.Size)
+					return p.withheld(w, err)
+				}
+				if err == nil {
+					atomic.AddInt64(&out.Fetched, 1)
+					atomic.AddInt64(&out.Bytes, w.desc.Size)
+				}
+				return err
 			})
 		}
 	}
 	return g.Wait()
+}
+
+// withheld decides about a layer that is not to be distributed, and that the
+// registry does not have.
+func (p *puller) withheld(w *wanted, err error) error {
+	if p.o.AllowNondistributable {
+		p.c.o.Progress.Note(fmt.Sprintf("the layer %s is not to be distributed, and the registry does not have it: it is left out", w.desc.Digest))
+		return nil
+	}
+	return layout.Errorf(layout.ClassPolicy, "%w: the layer is not to be distributed, and the registry does not have it (--allow-nondistributable leaves it out)", err)
 }
 
 func (p *puller) fetch(ctx context.Context, w *wanted) error {

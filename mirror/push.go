@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,11 +36,11 @@ const (
 
 // Report says what a push did.
 type Report struct {
-	Artifacts []ArtifactReport `json:"artifacts"`
-	Uploaded  int              `json:"uploaded"` // blobs
-	Bytes     int64            `json:"bytes"`    // in them
-	Mounted   int              `json:"mounted"`  // blobs that the registry took from another repository
-	Manifests int              `json:"manifests"`
+	Artifacts []*ArtifactReport `json:"artifacts"`
+	Uploaded  int               `json:"uploaded"` // blobs
+	Bytes     int64             `json:"bytes"`    // in them
+	Mounted   int               `json:"mounted"`  // blobs that the registry took from another repository
+	Manifests int               `json:"manifests"`
 }
 
 // ArtifactReport says what became of one artifact.
@@ -49,9 +50,27 @@ type ArtifactReport struct {
 	Digest   digest.Digest `json:"digest"`
 	Status   Status        `json:"status"`
 	Replaced digest.Digest `json:"replaced,omitempty"` // what the tag named before
-	Fidelity *Fidelity     `json:"fidelity,omitempty"` // what was read back; nil where nothing was sent, or it failed before
-	Error    string        `json:"error,omitempty"`
-	err      error
+	Fidelity *Fidelity     `json:"fidelity,omitempty"` // what was read back; nil where it failed before
+	// Absent are the manifests and layers that the bundle leaves out.
+	Absent []digest.Digest `json:"absent,omitempty"`
+	// PlatformOf is the index of which the artifact is one platform, and Uncovered
+	// what refers to that index, such as its signatures: it does not cover what is
+	// here.
+	PlatformOf digest.Digest   `json:"platformOf,omitempty"`
+	Uncovered  []digest.Digest `json:"uncovered,omitempty"`
+	Error      string          `json:"error,omitempty"`
+	err        error
+}
+
+func newArtifactReport(a *Planned, s Status) *ArtifactReport {
+	rep := &ArtifactReport{Source: a.Source, Target: a.Reference.String(), Digest: a.Descriptor.Digest, Status: s, Absent: a.Absent()}
+	rep.PlatformOf, rep.Uncovered = layout.PlatformOf(a.Descriptor)
+	return rep
+}
+
+func (rep *ArtifactReport) fail(op string, err error) {
+	rep.Status, rep.err = StatusFailed, explain(op, rep.Target, err)
+	rep.Error = rep.err.Error()
 }
 
 // Err is nil if every artifact is at the destination, [layout.ErrPartial] if
@@ -94,15 +113,15 @@ type pusher struct {
 }
 
 // Push sends what is missing. Within an artifact, blobs come before manifests,
-// children before parents, and the tag last, so that a tag never names something
-// incomplete. An artifact that fails does not keep others from being sent.
+// children before parents, then what refers to them, tags of cosign's among it, and
+// the tag last, so that a tag never names something incomplete. An artifact that fails does not keep others from being sent.
 //
 // The Report is never nil. The error is [layout.ErrConflict], with every tag that
 // names something else, if there are any and the plan was made without Force:
 // then nothing was sent. Otherwise it is that of [Report.Err], or of ctx.
 func (p *Plan) Push(ctx context.Context) (*Report, error) {
 	if err := p.Refused(); err != nil {
-		return &Report{Artifacts: []ArtifactReport{}}, err
+		return &Report{Artifacts: []*ArtifactReport{}}, err
 	}
 	r := &pusher{Plan: p, slots: make(chan struct{}, p.jobs), locks: map[digest.Digest]*sync.Mutex{}, holders: map[holder]string{}}
 	for _, repo := range p.repos {
@@ -112,15 +131,20 @@ func (p *Plan) Push(ctx context.Context) (*Report, error) {
 			}
 		}
 	}
-	r.report.Artifacts = make([]ArtifactReport, len(p.Artifacts))
+	rows := map[*Planned]*ArtifactReport{}
+	for _, a := range p.Artifacts {
+		rows[a] = newArtifactReport(a, StatusPresent)
+		rows[a].Replaced = a.Existing
+		r.report.Artifacts = append(r.report.Artifacts, rows[a])
+	}
 	_, total := p.ToSend()
 	p.client.o.Progress.Start(phaseSending, total)
 	defer p.client.o.Progress.Finish(phaseSending)
 	var g errgroup.Group
 	g.SetLimit(p.jobs)
-	for i, a := range p.Artifacts {
+	for _, group := range p.groups() {
 		g.Go(func() error {
-			r.report.Artifacts[i] = r.artifact(ctx, a)
+			r.group(ctx, group, rows)
 			return nil
 		})
 	}
@@ -147,38 +171,81 @@ func (p *Plan) Refused() error {
 	return layout.Errorf(layout.ClassPolicy, "%w: %s; nothing is sent (--force moves tags)", layout.ErrConflict, strings.Join(lines, "; "))
 }
 
-func (r *pusher) artifact(ctx context.Context, a *Planned) ArtifactReport {
-	rep := ArtifactReport{Source: a.Source, Target: a.Reference.String(), Digest: a.Descriptor.Digest, Status: StatusPresent, Replaced: a.Existing}
-	if a.Done() && len(a.referrers) == 0 {
-		return rep
+// group sends artifacts that hang together: what they consist of in their order,
+// and then the tags, those of companions before those of their subjects.
+func (r *pusher) group(ctx context.Context, group []*Planned, rows map[*Planned]*ArtifactReport) {
+	for _, a := range group {
+		rep := rows[a]
+		if !a.Done() {
+			rep.Status = StatusPushed
+		}
+		for _, s := range a.subjects {
+			if rows[s].err != nil {
+				rep.fail("push", fmt.Errorf("what it belongs to was not pushed: %s", rows[s].Target))
+			}
+		}
+		if rep.err == nil {
+			if err := r.content(ctx, a); err != nil {
+				rep.fail("push", err)
+			}
+		}
 	}
-	if !a.Done() {
-		rep.Status = StatusPushed
+	for _, a := range slices.Backward(group) {
+		rep := rows[a]
+		if rep.err != nil {
+			continue
+		}
+		err := r.tag(ctx, a, rows)
+		if err == nil {
+			rep.Fidelity, err = r.confirm(ctx, a, rep.Status == StatusPushed)
+		}
+		if err == nil {
+			rep.Fidelity.companions(len(a.companions), len(a.companions))
+		} else {
+			rep.fail("push", err)
+		}
 	}
-	// One token for all requests of the artifact.
-	ctx = auth.AppendRepositoryScope(ctx, a.repo.Reference, auth.ActionPull, auth.ActionPush)
-	err := r.blobs(ctx, a, a.blobs, false)
+}
+
+// scoped asks for one token for all requests of an artifact.
+func scoped(ctx context.Context, a *Planned) context.Context {
+	return auth.AppendRepositoryScope(ctx, a.repo.Reference, auth.ActionPull, auth.ActionPush)
+}
+
+// content sends the blobs and manifests of an artifact, and what refers to them.
+func (r *pusher) content(ctx context.Context, a *Planned) error {
+	if a.Done() {
+		return nil
+	}
+	ctx = scoped(ctx, a)
+	if err := r.blobs(ctx, a, a.blobs, false); err != nil {
+		return err
+	}
 	for i, m := range a.manifests {
-		if err != nil {
-			break
-		}
 		if !a.present[i] && (m.Digest != a.Descriptor.Digest || !a.tagBrings()) {
-			err = r.manifest(ctx, a, m, m.Digest.String())
+			if err := r.manifest(ctx, a, m, m.Digest.String()); err != nil {
+				return err
+			}
 		}
 	}
-	if err == nil && a.Reference.Tag != "" && a.Tag != TagSame {
-		if err = r.stillFree(ctx, a); err == nil {
-			err = r.manifest(ctx, a, a.Descriptor, a.Reference.Tag)
+	return nil
+}
+
+// tag sets the tag of an artifact, if all that hangs on it is there.
+func (r *pusher) tag(ctx context.Context, a *Planned, rows map[*Planned]*ArtifactReport) error {
+	for _, c := range a.companions {
+		if rows[c].err != nil && !slices.Contains(a.subjects, c) {
+			return fmt.Errorf("what cosign keeps beside it was not pushed: %s", rows[c].Target)
 		}
 	}
-	if err == nil {
-		rep.Fidelity, err = r.confirm(ctx, a)
+	if a.Reference.Tag == "" || a.Tag == TagSame {
+		return nil
 	}
-	if err != nil {
-		rep.Status, rep.err = StatusFailed, explain("push", rep.Target, err)
-		rep.Error = rep.err.Error()
+	ctx = scoped(ctx, a)
+	if err := r.stillFree(ctx, a); err != nil {
+		return err
 	}
-	return rep
+	return r.manifest(ctx, a, a.Descriptor, a.Reference.Tag)
 }
 
 // stillFree looks at a tag once more: the uploads may have taken hours. Between
@@ -351,10 +418,13 @@ func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor,
 		return a.repo.PushReference(ctx, m, bytes.NewReader(raw), reference)
 	}
 	if err = put(); err != nil && missesContent(err) {
-		if err := r.children(ctx, a, m, raw); err != nil {
-			return err
+		complete, cerr := r.children(ctx, a, m, raw)
+		if cerr != nil {
+			return cerr
 		}
-		err = put()
+		if err = put(); err != nil && missesContent(err) && !complete {
+			return layout.Errorf(layout.ClassRemote, "manifest %s is carried in part, and the registry takes it whole or not at all: pack all platforms or a single one, and every layer: %w", m.Digest, err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", m.Digest, err)
@@ -374,23 +444,28 @@ func missesContent(err error) bool {
 }
 
 // children pushes what a manifest names, whatever the registry says of having
-// it.
-func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor, raw []byte) error {
+// it. complete is false where something of it is left out.
+func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor, raw []byte) (complete bool, err error) {
 	man, err := layout.DecodeManifest(m, raw)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var blobs []digest.Digest
 	seen := map[digest.Digest]bool{}
+	complete = true
 	for _, c := range man.Children() {
+		if _, out := a.absent[c.Digest]; out && layout.MayBeAbsent(m, c) {
+			complete = false
+			continue
+		}
 		if c.Kind == layout.KindManifest {
 			if err := r.manifest(ctx, a, ocispec.Descriptor{MediaType: c.MediaType, Digest: c.Digest, Size: c.Size}, c.Digest.String()); err != nil {
-				return err
+				return false, err
 			}
 		} else if !seen[c.Digest] {
 			seen[c.Digest] = true
 			blobs = append(blobs, c.Digest)
 		}
 	}
-	return r.blobs(ctx, a, blobs, true)
+	return complete, r.blobs(ctx, a, blobs, true)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/airdeck/airdeck/layout"
@@ -19,26 +18,12 @@ import (
 // make up any number.
 const MaxReferrers = 10_000
 
-// cosignTags are the endings of the tags under which cosign kept what belongs to
-// a digest before there were referrers:
-// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
-var cosignTags = []string{".sig", ".att", ".sbom"}
-
-// digestTag is the tag of what belongs to a digest, in cosign's scheme and in the
-// referrers tag schema of distribution-spec v1.1.
-func digestTag(d digest.Digest) string {
-	return d.Algorithm().String() + "-" + d.Encoded()
-}
-
 // referrers finds what refers to the manifests of an artifact, recursively, and
 // fetches its manifests. Both ways of the specification are asked, since a
 // registry that has learnt the referrers API may hold referrers from before,
 // under the fallback tag.
 type referrers struct {
-	p    *puller
-	ref  layout.Reference
-	repo *remote.Repository
-	tree *[]*wanted
+	a *artifact
 
 	subjects []ocispec.Descriptor // manifests whose referrers are still to be found
 	seen     map[digest.Digest]bool
@@ -50,22 +35,54 @@ func (r *referrers) find(ctx context.Context) ([]ocispec.Descriptor, error) {
 	for len(r.subjects) > 0 {
 		subject := r.subjects[0]
 		r.subjects = r.subjects[1:]
-		list, err := listReferrers(ctx, r.p.c, r.ref.Registry, r.ref.Repository, subject)
+		list, err := r.list(ctx, subject)
 		if err != nil {
-			return nil, fmt.Errorf("what refers to %s can't be found out (--no-referrers leaves it): %w", subject.Digest, err)
+			return nil, err
 		}
 		for _, d := range list.all {
 			if err := r.add(ctx, d, subject); err != nil {
 				return nil, err
 			}
 		}
-		for _, end := range cosignTags {
-			if err := r.addTag(ctx, digestTag(subject.Digest)+end); err != nil {
+		for _, tag := range layout.CosignTags(subject.Digest) {
+			if err := r.addTag(ctx, tag); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return r.found, nil
+}
+
+func (r *referrers) list(ctx context.Context, subject ocispec.Descriptor) (referrerList, error) {
+	l, err := listReferrers(ctx, r.a.p.c, r.a.ref.Registry, r.a.ref.Repository, subject)
+	if err != nil {
+		err = fmt.Errorf("what refers to %s can't be found out (--no-referrers leaves it): %w", subject.Digest, err)
+	}
+	return l, err
+}
+
+// digests gives what refers to a manifest that is not carried, as the registry
+// lists it.
+func (r *referrers) digests(ctx context.Context, subject ocispec.Descriptor) ([]digest.Digest, error) {
+	l, err := r.list(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	var out []digest.Digest
+	for _, d := range l.all {
+		if layout.CheckDigest(d.Digest) == nil {
+			out = append(out, d.Digest)
+		}
+	}
+	for _, tag := range layout.CosignTags(subject.Digest) {
+		switch d, err := r.a.repo.Manifests().Resolve(ctx, tag); {
+		case err == nil:
+			out = append(out, d.Digest)
+		case !errors.Is(err, layout.ErrNotFound):
+			return nil, fmt.Errorf("%s: %w", tag, err)
+		}
+	}
+	return out, nil
 }
 
 // add takes a referrer in, if its manifest says that it is one. What a registry
@@ -81,30 +98,30 @@ func (r *referrers) add(ctx context.Context, d, subject ocispec.Descriptor) erro
 		return nil
 	}
 	entry := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
-	refers := false
-	err := r.p.walk(ctx, r.repo, entry, r.tree, func(n layout.Node) {
-		if n.Digest == d.Digest {
-			entry.ArtifactType = artifactType(n.Manifest)
-			refers = n.Manifest.Subject != nil && n.Manifest.Subject.Digest == subject.Digest
-		}
-		if refers {
+	src := &manifestSource{r.a.repo, r.a.p.dst}
+	said, err := layout.SubjectOf(ctx, src, entry)
+	if err == nil && said != nil && said.Digest == subject.Digest {
+		err = r.a.walk(ctx, src, entry, func(n layout.Node) {
+			if n.Digest == d.Digest {
+				entry.ArtifactType = artifactType(n.Manifest)
+			}
 			r.subjects = append(r.subjects, n.Descriptor)
+		})
+		if err == nil {
+			return r.take(entry)
 		}
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("referrer %s of %s: %w", d.Digest, subject.Digest, err)
-	}
-	if refers {
-		return r.take(entry)
 	}
 	return nil
 }
 
 // addTag takes in what cosign left under a tag, as an artifact of that name.
 func (r *referrers) addTag(ctx context.Context, tag string) error {
-	ref := r.ref
+	ref := r.a.ref
 	ref.Tag, ref.Digest = tag, ""
-	d, err := r.repo.Manifests().Resolve(ctx, tag)
+	d, err := r.a.repo.Manifests().Resolve(ctx, tag)
 	if errors.Is(err, layout.ErrNotFound) {
 		return nil
 	}
@@ -114,14 +131,16 @@ func (r *referrers) addTag(ctx context.Context, tag string) error {
 	if r.seen[d.Digest] {
 		return nil
 	}
-	root, err := r.p.root(ctx, r.repo, ref)
+	root, err := r.a.p.root(ctx, r.a.repo, ref)
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
 	}
-	err = r.p.walk(ctx, r.repo, root, r.tree, func(n layout.Node) {
+	err = r.a.walk(ctx, &manifestSource{r.a.repo, r.a.p.dst}, root, func(n layout.Node) {
 		if n.Digest == root.Digest {
 			root.ArtifactType = n.Manifest.ArtifactType
 		}
+		// A signature may itself be attested.
+		r.subjects = append(r.subjects, n.Descriptor)
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
@@ -158,6 +177,8 @@ type referrerList struct {
 const (
 	ViaAPI = "referrers API"
 	ViaTag = "fallback tag"
+	// ViaCosign is by a tag that cosign makes of the digest.
+	ViaCosign = "cosign tag"
 )
 
 // listReferrers asks the referrers API and the fallback tag. A registry that has

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/airdeck/airdeck/layout"
@@ -70,9 +71,13 @@ func compareReferences(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	targets := []mirror.Target{{Source: refs[0].String(), Descriptor: got.Entries[0], Reference: refs[1]}}
-	named, referrers := split(got.Referrers)
-	for _, e := range named { // what cosign keeps under tags beside the artifact
-		ref, err := layout.ParseReference(layout.EntryName(e))
+	var referrers []ocispec.Descriptor
+	for _, e := range got.Referrers {
+		if layout.EntryName(e) == "" {
+			referrers = append(referrers, e)
+			continue
+		}
+		ref, err := layout.ParseReference(layout.EntryName(e)) // what cosign keeps beside the artifact
 		if err != nil {
 			return err
 		}
@@ -93,11 +98,11 @@ func showCompared(ctx context.Context, ui *ui, plan *mirror.Plan) error {
 			p("%s %s -> %s", a.Status, oneLine(a.Source), a.Target)
 			if a.Error == "" {
 				p("  %s", a.Fidelity.Text())
-				continue
 			}
 			for _, l := range a.Fidelity.Lost {
 				p("  not there: %s", oneLine(l))
 			}
+			showPartial(p, a)
 		}
 	}))
 }

@@ -52,7 +52,7 @@ func build(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Add(ctx, d); err != nil {
+	if err := store.Add(ctx, nil, d); err != nil {
 		return err
 	}
 	return showBuilt(ctx, ui, store, d)
@@ -137,7 +137,7 @@ func push(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Add(ctx, d); err != nil {
+	if err := store.Add(ctx, nil, d); err != nil {
 		return err
 	}
 	plan, err := client.Plan(ctx, store, []mirror.Target{{Source: c.Args().First(), Descriptor: d, Reference: ref}},
@@ -202,7 +202,7 @@ func pull(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Add(ctx, got.Entries...); err != nil {
+	if err := store.Add(ctx, nil, got.Entries...); err != nil {
 		return err
 	}
 	d, err := deck.Read(ctx, store, got.Entries[0])

@@ -41,6 +41,9 @@ type inspectedManifest struct {
 	ArtifactType string               `json:"artifactType,omitempty"`
 	Platform     string               `json:"platform,omitempty"`
 	Size         int64                `json:"size"`
+	Absent       bool                 `json:"absent,omitempty"`     // left out, as the index says
+	PlatformOf   digest.Digest        `json:"platformOf,omitempty"` // the index of which it is one platform
+	Uncovered    []digest.Digest      `json:"uncovered,omitempty"`  // what refers to that index and is not here
 	Blobs        []*inspectedBlob     `json:"blobs,omitempty"`
 	Manifests    []*inspectedManifest `json:"manifests,omitempty"`
 	Referrers    []*inspectedManifest `json:"referrers,omitempty"` // what refers to it
@@ -54,6 +57,7 @@ type inspectedBlob struct {
 	Digest     digest.Digest `json:"digest"`
 	Size       int64         `json:"size"`
 	Config     bool          `json:"config,omitempty"`
+	Absent     bool          `json:"absent,omitempty"`     // left out, as the index says
 	SharedWith []string      `json:"sharedWith,omitempty"` // other artifacts of the bundle
 }
 
@@ -63,10 +67,10 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer r.Close()
-	in := &inspector{r: r, users: map[digest.Digest][]string{}}
+	in := &inspector{r: r, absent: r.Absent(), users: map[digest.Digest][]string{}}
 	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
 	var all []*inspectedManifest
-	for _, e := range r.Index().Manifests {
+	for _, e := range layout.ResolveNames(r.Index().Manifests) {
 		m, err := in.artifact(ctx, e)
 		if err != nil {
 			return fmt.Errorf("%s: %w", cmp.Or(layout.EntryName(e), e.Digest.String()), err)
@@ -90,8 +94,9 @@ func nameOf(m *inspectedManifest) string { return cmp.Or(m.Reference, m.Digest.S
 
 // inspector builds the tree of each artifact.
 type inspector struct {
-	r     *bundle.Reader
-	users map[digest.Digest][]string // by blob: the artifacts that need it
+	r      *bundle.Reader
+	absent layout.Absent
+	users  map[digest.Digest][]string // by blob: the artifacts that need it
 }
 
 func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspectedManifest, error) {
@@ -110,13 +115,14 @@ func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspe
 	m, err := in.tree(ctx, e, nodes)
 	if err == nil {
 		m.Reference = layout.EntryName(e)
+		m.PlatformOf, m.Uncovered = layout.PlatformOf(e)
 	}
 	return m, err
 }
 
 func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[digest.Digest]*layout.Manifest) (*inspectedManifest, error) {
 	man := nodes[d.Digest]
-	out := &inspectedManifest{Kind: kindOf(d, man), Digest: d.Digest, MediaType: d.MediaType, Platform: platform(d.Platform), Size: d.Size}
+	out := &inspectedManifest{Kind: kindOf(d, man), Digest: d.Digest, MediaType: d.MediaType, Platform: layout.FormatPlatform(d.Platform), Size: d.Size}
 	if man == nil {
 		return out, nil
 	}
@@ -131,26 +137,48 @@ func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[d
 	}
 	out.Title = titleOf(man, config)
 	if out.Platform == "" && out.Kind == "image" {
-		out.Platform = platform(platformOf(config))
+		out.Platform = layout.FormatPlatform(platformOf(config))
 	}
 	if man.Subject != nil {
 		out.subject = man.Subject.Digest
 	}
 	for _, c := range man.Children() {
+		_, absent := in.absent[c.Digest]
+		absent = absent && layout.MayBeAbsent(d, c)
 		if c.Kind == layout.KindManifest {
 			sub, err := in.tree(ctx, c.Descriptor, nodes)
 			if err != nil {
 				return nil, err
 			}
+			sub.Absent = absent
 			out.Manifests = append(out.Manifests, sub)
 			continue
 		}
 		out.Blobs = append(out.Blobs, &inspectedBlob{
 			Title: c.Annotations[ocispec.AnnotationTitle], MediaType: c.MediaType, Digest: c.Digest, Size: c.Size,
-			Config: c.Kind == layout.KindConfig,
+			Config: c.Kind == layout.KindConfig, Absent: absent,
 		})
 	}
+	if layout.IsIndex(d.MediaType) {
+		out.Kind = indexKind(out.Manifests)
+	}
 	return out, nil
+}
+
+// indexKind says what is in an index, where all that is here of it is of one kind.
+// What a builder attests, and what is left out, does not count.
+func indexKind(children []*inspectedManifest) string {
+	kind := ""
+	for _, c := range children {
+		switch {
+		case c.Absent || strings.HasPrefix(c.Platform, "unknown/"):
+		case kind != "" && c.Kind != kind:
+			return "index"
+		default:
+			kind = c.Kind
+		}
+	}
+	return strings.TrimSpace(kind + " index")
 }
 
 // attach puts what refers to a manifest below that. What refers to nothing here
@@ -197,13 +225,6 @@ func (in *inspector) share(m *inspectedManifest, self string) {
 	}
 }
 
-func platform(p *ocispec.Platform) string {
-	if p == nil {
-		return ""
-	}
-	return strings.TrimRight(strings.Join([]string{p.OS, p.Architecture, p.Variant}, "/"), "/")
-}
-
 func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 	head := []string{oneLine(m.Kind)}
 	if m.Title != "" {
@@ -216,7 +237,17 @@ func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 		p("%s%s", indent, oneLine(m.Reference))
 		indent += "  "
 	}
+	if m.Absent {
+		p("%s%s %s, left out", indent, strings.Join(head, " "), m.Digest)
+		return
+	}
 	p("%s%s %s", indent, strings.Join(head, " "), m.Digest)
+	if m.PlatformOf != "" {
+		p("%s  one platform of %s", indent, m.PlatformOf)
+	}
+	for _, d := range m.Uncovered {
+		p("%s  not covered by %s, which refers to all platforms", indent, d)
+	}
 	for _, b := range m.Blobs {
 		line := fmt.Sprintf("%s  %8s  %s", indent, size(b.Size), oneLine(b.MediaType))
 		switch {
@@ -226,6 +257,9 @@ func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 			line += " " + oneLine(b.Title)
 		default:
 			line += " " + b.Digest.String()
+		}
+		if b.Absent {
+			line += ", left out"
 		}
 		if len(b.SharedWith) > 0 {
 			line += ", shared with " + oneLine(strings.Join(b.SharedWith, ", "))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/airdeck/airdeck/bundle"
@@ -67,7 +66,7 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 		}
 		defer report.Close()
 	}
-	res := mirrored{Destination: c.Args().Get(1), Report: &mirror.Report{Artifacts: []mirror.ArtifactReport{}}}
+	res := mirrored{Destination: c.Args().Get(1), Report: &mirror.Report{Artifacts: []*mirror.ArtifactReport{}}}
 	err = mirrorBundle(ctx, c, ui, client, dest, &res)
 	if err != nil {
 		res.Error = err.Error()
@@ -101,29 +100,15 @@ func mirrorBundle(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Cl
 
 // planMirror plans all that a bundle holds.
 func planMirror(ctx context.Context, c *cli.Context, client *mirror.Client, dest mirror.Destination, v *bundle.Verified) (*mirror.Plan, error) {
-	entries, err := layout.Roots(ctx, v, v.Index().Manifests)
+	artifacts, referrers, err := layout.Artifacts(ctx, v, v.Index().Manifests)
 	if err != nil {
 		return nil, err
 	}
-	named, referrers := split(entries)
-	targets, err := dest.Targets(named)
+	targets, err := dest.Targets(ctx, v, artifacts)
 	if err != nil {
 		return nil, err
 	}
 	return client.Plan(ctx, v, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Force: c.Bool("force"), Referrers: referrers})
-}
-
-// split parts the entries of a bundle: artifacts have names, and what refers to
-// them has none.
-func split(entries []ocispec.Descriptor) (named, referrers []ocispec.Descriptor) {
-	for _, e := range entries {
-		if layout.EntryName(e) == "" {
-			referrers = append(referrers, e)
-		} else {
-			named = append(named, e)
-		}
-	}
-	return named, referrers
 }
 
 func destination(c *cli.Context) (mirror.Destination, error) {
@@ -198,6 +183,7 @@ func showMirrored(ui *ui, res mirrored) error {
 			if a.Error != "" {
 				p("  %s", oneLine(a.Error))
 			}
+			showPartial(p, a)
 			if a.Status == mirror.StatusPresent {
 				present++
 			}
@@ -210,6 +196,19 @@ func showMirrored(ui *ui, res mirrored) error {
 			p("sent %s, %s; %d mounted from other repositories", count(res.Uploaded, "blob"), size(res.Bytes), res.Mounted)
 		}
 	})
+}
+
+// showPartial says what of an artifact is not there because it was never packed.
+func showPartial(p func(string, ...any), a *mirror.ArtifactReport) {
+	if n := len(a.Absent); n > 0 {
+		p("  carried in part: %s left out when it was packed", count(n, "manifest or layer", "manifests or layers"))
+	}
+	if a.PlatformOf != "" {
+		p("  one platform of %s", a.PlatformOf)
+	}
+	for _, d := range a.Uncovered {
+		p("  not covered by %s, which refers to all platforms", d)
+	}
 }
 
 func loginCommand() *cli.Command {

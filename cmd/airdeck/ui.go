@@ -126,9 +126,13 @@ func (u *ui) failure(err error) error {
 // size prints bytes as people read them.
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-// count prints a number with its noun.
-func count(n int, noun string) string {
-	if n != 1 {
+// count prints a number with its noun, whose plural has an s unless it is given.
+func count(n int, noun string, plural ...string) string {
+	switch {
+	case n == 1:
+	case len(plural) > 0:
+		noun = plural[0]
+	default:
 		noun += "s"
 	}
 	return fmt.Sprintf("%s %s", humanize.Comma(int64(n)), noun)

@@ -90,6 +90,9 @@ func showReport(ui *ui, name string, rep *bundle.Report) error {
 	return ui.result(rep, func(p func(string, ...any)) {
 		if len(rep.Faults) == 0 {
 			p("%s: %s, %s, %s: every digest matches", oneLine(name), count(rep.Artifacts, "artifact"), count(rep.Blobs, "blob"), size(rep.Bytes))
+			if rep.Absent > 0 {
+				p("  %s left out when it was packed, as airdeck inspect shows", count(rep.Absent, "manifest or layer", "manifests or layers"))
+			}
 			p("bundle %s", rep.Digest)
 			return
 		}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/urfave/cli/v2"
+
+	"github.com/airdeck/airdeck/bundle"
+	"github.com/airdeck/airdeck/layout"
+)
+
+// packer gathers the artifacts of all sources.
+type packer struct {
+	c         *cli.Context
+	ui        *ui
+	platforms []ocispec.Platform
+
+	store   *layout.Store
+	closers []io.Closer
+	parts   []layout.Part // what comes from each source
+	entries []ocispec.Descriptor
+	names   map[string]ocispec.Descriptor
+	narrow  []narrowed
+
+	fetched, reused int64
+}
+
+// narrowed says what of an artifact is not packed because of --platform.
+type narrowed struct {
+	Reference  string          `json:"reference"`
+	PlatformOf digest.Digest   `json:"platformOf,omitempty"` // the index of which one platform is packed in its place
+	Absent     int             `json:"absent,omitempty"`     // manifests of the index that are left out
+	Lacking    []string        `json:"lacking,omitempty"`    // platforms that the artifact does not have
+	Uncovered  []digest.Digest `json:"uncovered,omitempty"`  // what refers to the index, and not to what is packed
+}
+
+func (p *packer) close() {
+	for _, c := range p.closers {
+		c.Close()
+	}
+	if p.store != nil {
+		p.store.Close()
+	}
+}
+
+// add takes an artifact in. One that comes twice is one; a name that means two
+// things is an error.
+func (p *packer) add(d ocispec.Descriptor) error {
+	name := cmp.Or(layout.EntryName(d), d.Digest.String())
+	if old, ok := p.names[name]; ok {
+		if old.Digest != d.Digest {
+			return layout.Errorf(layout.ClassPolicy, "%s is %s in one source and %s in another", name, old.Digest, d.Digest)
+		}
+		return nil
+	}
+	p.names[name] = d
+	p.entries = append(p.entries, d)
+	return nil
+}
+
+// addPart takes the entries of one source in. absent is what they lack there.
+func (p *packer) addPart(src layout.Source, absent layout.Absent, entries []ocispec.Descriptor) error {
+	for _, d := range entries {
+		if err := p.add(d); err != nil {
+			return err
+		}
+	}
+	p.parts = append(p.parts, layout.Part{Source: layout.WithAbsent(src, absent), Entries: entries})
+	return nil
+}
+
+// selected notes what became of an artifact for the platforms.
+func (p *packer) selected(d ocispec.Descriptor, sel layout.Selection) {
+	n := narrowed{Reference: layout.EntryName(d)}
+	n.PlatformOf, n.Uncovered = layout.PlatformOf(d)
+	if sel.Of == nil {
+		n.Absent = len(sel.Absent)
+	}
+	for i := range sel.Lacking {
+		n.Lacking = append(n.Lacking, layout.FormatPlatform(&sel.Lacking[i]))
+	}
+	if n.PlatformOf != "" || n.Absent > 0 || n.Lacking != nil {
+		p.narrow = append(p.narrow, n)
+	}
+}
+
+// gather brings what comes from registries and decks into the layout, opens the
+// rest, and lists all entries.
+func (p *packer) gather(ctx context.Context, sources []source) error {
+	var refs []layout.Reference
+	var decks []ocispec.Descriptor
+	for _, s := range sources {
+		var err error
+		if p.store == nil && s.bundle == "" && s.layout == "" {
+			if p.store, err = openLayout(ctx, p.c, p.ui); err != nil {
+				return err
+			}
+		}
+		switch {
+		case s.deck != "":
+			var d ocispec.Descriptor
+			d, err = buildDeck(ctx, s.deck, s.name, p.store, p.ui)
+			decks = append(decks, d)
+		case s.bundle != "":
+			err = p.addBundle(ctx, s)
+		case s.layout != "":
+			err = p.addLayout(ctx, s)
+		default:
+			refs = append(refs, s.reference)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if p.store == nil {
+		return nil
+	}
+	if err := p.addPart(p.store, nil, decks); err != nil {
+		return err
+	}
+	pulled, absent, err := p.pull(ctx, refs)
+	if err != nil {
+		return err
+	}
+	if err := p.addPart(p.store, absent, pulled); err != nil {
+		return err
+	}
+	return p.store.Add(ctx, absent, slices.Concat(decks, pulled)...)
+}
+
+// index is the index of the bundle, and the content that it leads to.
+func (p *packer) index(ctx context.Context) (ocispec.Index, layout.Source, error) {
+	idx := ocispec.Index{Manifests: p.entries}
+	absent, lacking, err := layout.Merge(ctx, p.parts...)
+	if err != nil {
+		return idx, nil, err
+	}
+	if len(lacking) > 0 && !p.c.Bool("allow-nondistributable") {
+		return idx, nil, layout.Errorf(layout.ClassPolicy, "the layer %s is not to be distributed, and no source has it (--allow-nondistributable leaves it out)", lacking[0].Digest)
+	}
+	absent.Mark(&idx)
+	var sources []layout.Source
+	for _, part := range p.parts {
+		sources = append(sources, part.Source)
+	}
+	return idx, layout.Join(sources...), p.styleNames(p.c.String("ref-style"))
+}
+
+// styleNames puts the bare tag where some readers look for it. The full reference
+// stays in the other annotation.
+func (p *packer) styleNames(style string) error {
+	if style != "tag" {
+		return nil
+	}
+	taken := map[string]string{}
+	for i, e := range p.entries {
+		name := layout.EntryName(e)
+		ref, err := layout.ParseReference(name)
+		if name == "" || err != nil || ref.Tag == "" {
+			continue
+		}
+		if other := taken[ref.Tag]; other != "" {
+			return usagef("--ref-style tag: %s and %s have the same tag, which can't tell them apart", other, name)
+		}
+		taken[ref.Tag] = name
+		p.entries[i] = layout.Named(e, name)
+		p.entries[i].Annotations[ocispec.AnnotationRefName] = ref.Tag
+	}
+	return nil
+}
+
+func (p *packer) addBundle(ctx context.Context, s source) error {
+	r, err := openBundle(ctx, p.c, p.ui, s.bundle)
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, r)
+	v, _, err := r.Verify(ctx, &bundle.VerifyOptions{Jobs: p.c.Int("jobs"), Platforms: p.platforms, Progress: p.ui.progress()})
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.bundle, err)
+	}
+	name := filepath.Base(s.bundle)
+	for _, end := range []string{".zst", ".gz", ".tar", ".tgz", ".tzst"} {
+		name = strings.TrimSuffix(name, end)
+	}
+	return p.addEntries(ctx, s, v, v.Index().Manifests, name)
+}
+
+func (p *packer) addLayout(ctx context.Context, s source) error {
+	store, err := layout.OpenStore(ctx, s.layout, &layout.StoreOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, store)
+	idx, err := store.Index()
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(s.layout)
+	if err != nil {
+		return err
+	}
+	return p.addEntries(ctx, s, store, idx.Manifests, filepath.Base(dir))
+}
+
+// addEntries takes in the entries of a bundle or a layout, or the one that was
+// asked for, with what belongs to them.
+func (p *packer) addEntries(ctx context.Context, s source, src layout.Partial, entries []ocispec.Descriptor, container string) error {
+	got, err := layout.Take(ctx, src, entries, &layout.TakeOptions{
+		Container: container, Only: s.name, Platforms: p.platforms, NoReferrers: p.c.Bool("no-referrers"),
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.text, err)
+	}
+	for i, sel := range got.Selections {
+		p.selected(got.Entries[i], sel)
+	}
+	return p.addPart(src, got.Absent, got.Entries)
+}
+
+// pull fetches what is in registries. absent is what was not asked for.
+func (p *packer) pull(ctx context.Context, refs []layout.Reference) (all []ocispec.Descriptor, absent layout.Absent, err error) {
+	if len(refs) == 0 {
+		return nil, nil, nil
+	}
+	hosts := make([]string, len(refs))
+	for i, r := range refs {
+		hosts[i] = r.Registry
+	}
+	client, err := newClient(p.c, p.ui, hosts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := pullOptions(p.c)
+	o.NoReferrers, o.Platforms = p.c.Bool("no-referrers"), p.platforms
+	o.AllowNondistributable = p.c.Bool("allow-nondistributable")
+	pulled, err := client.Pull(ctx, refs, p.store, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.fetched, p.reused = pulled.Fetched, pulled.Reused
+	absent = layout.Absent{}
+	for i, sel := range pulled.Selections {
+		p.selected(pulled.Entries[i], sel)
+		if sel.Of == nil {
+			maps.Copy(absent, sel.Absent)
+		}
+	}
+	return slices.Concat(pulled.Entries, pulled.Referrers), absent, nil
+}

@@ -1,0 +1,87 @@
+package layout
+
+import (
+	"context"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// cosignEndings are those of the tags under which cosign kept what belongs to a
+// digest before there were referrers:
+// https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
+var cosignEndings = []string{".sig", ".att", ".sbom"}
+
+// CosignTags are the tags under which cosign may keep what belongs to a digest.
+func CosignTags(d digest.Digest) []string {
+	out := make([]string, len(cosignEndings))
+	for i, end := range cosignEndings {
+		out[i] = d.Algorithm().String() + "-" + d.Encoded() + end
+	}
+	return out
+}
+
+// CosignSubject gives the digest that a tag of cosign's belongs to, and "" for any
+// other tag.
+func CosignSubject(tag string) digest.Digest {
+	for _, end := range cosignEndings {
+		name, ok := strings.CutSuffix(tag, end)
+		alg, hex, ok2 := strings.Cut(name, "-")
+		if d := digest.Digest(alg + ":" + hex); ok && ok2 && CheckDigest(d) == nil {
+			return d
+		}
+	}
+	return ""
+}
+
+// IsCosignTag reports whether an entry has the name of a tag of cosign's.
+func IsCosignTag(d ocispec.Descriptor) bool { return CosignSubject(tagOf(EntryName(d))) != "" }
+
+// Companions finds the entries that are tags of cosign's: for each, by its place
+// in the list, the places of the entries of the same repository that lead to what
+// it belongs to. A companion may have companions in its turn.
+//
+// Errors: those of src and of [Walker].
+func Companions(ctx context.Context, src Source, entries []ocispec.Descriptor) (map[int][]int, error) {
+	type key struct {
+		repository string
+		subject    digest.Digest
+	}
+	wanted := map[key][]int{} // companions, by what they belong to
+	for i, e := range entries {
+		ref, err := ParseReference(EntryName(e))
+		if err != nil {
+			continue
+		}
+		if d := CosignSubject(ref.Tag); d != "" {
+			k := key{ref.Name(), d}
+			wanted[k] = append(wanted[k], i)
+		}
+	}
+	out := map[int][]int{}
+	if len(wanted) == 0 {
+		return out, nil
+	}
+	for i, e := range entries {
+		ref, err := ParseReference(EntryName(e))
+		if err != nil {
+			continue
+		}
+		err = Walk(ctx, src, e, func(n Node) error {
+			if n.Kind != KindManifest {
+				return nil
+			}
+			for _, c := range wanted[key{ref.Name(), n.Digest}] {
+				if c != i {
+					out[c] = append(out[c], i)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

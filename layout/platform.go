@@ -1,0 +1,267 @@
+package layout
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// mediaTypeDockerConfig is the config of Docker's images.
+const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
+
+// Annotations with which BuildKit lists an attestation in an index:
+// https://github.com/moby/buildkit/blob/v0.26.0/docs/attestations/attestation-storage.md
+const (
+	annotationReferenceType   = "vnd.docker.reference.type"
+	annotationReferenceDigest = "vnd.docker.reference.digest"
+)
+
+// anyOS is what Zarf writes as the operating system of its packages.
+const anyOS = "multi"
+
+// ParsePlatforms reads OS/ARCH[/VARIANT], several of them separated by commas. The
+// words and their aliases are those of containerd. An operating system or an
+// architecture that is not said would be that of this machine, which is not the
+// one that counts, so both must be there.
+//
+// Error: [ClassName].
+func ParsePlatforms(s string) ([]ocispec.Platform, error) {
+	var out []ocispec.Platform
+	for one := range strings.SplitSeq(s, ",") {
+		one = strings.TrimSpace(one)
+		p, err := platforms.Parse(one)
+		if err != nil || !strings.Contains(one, "/") {
+			return nil, Errorf(ClassName, "platform %q: write it as OS/ARCH or OS/ARCH/VARIANT, for example linux/arm64", clip(one))
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// FormatPlatform writes OS/ARCH[/VARIANT], and "" for none.
+func FormatPlatform(p *ocispec.Platform) string {
+	if p == nil {
+		return ""
+	}
+	return strings.TrimRight(strings.Join([]string{p.OS, p.Architecture, p.Variant}, "/"), "/")
+}
+
+// Selection is what is carried of an artifact for certain platforms.
+type Selection struct {
+	// Root is carried: the artifact, or the one manifest of an index that matches.
+	Root ocispec.Descriptor
+	// Of is the index where Root is a manifest of it, and nil otherwise.
+	Of *ocispec.Descriptor
+	// Absent are the manifests below the artifact that are left out.
+	Absent Absent
+	// Lacking are the platforms that the artifact does not have.
+	Lacking []ocispec.Platform
+}
+
+// Entry is what stands in an index.json for the selection, under the reference of the
+// artifact. Where one manifest of an index is carried in the place of the index,
+// it says so, and lists what refers to the index and so does not cover what is
+// carried; a digest in the reference becomes that of the manifest.
+func (s Selection) Entry(name string, uncovered []digest.Digest) ocispec.Descriptor {
+	if s.Of == nil {
+		return Named(s.Root, name)
+	}
+	if ref, err := ParseReference(name); err == nil && ref.Digest == s.Of.Digest {
+		ref.Digest = s.Root.Digest
+		name = ref.String()
+	}
+	d := Named(s.Root, name)
+	d.Annotations[AnnotationPlatformOf] = s.Of.Digest.String()
+	if len(uncovered) > 0 {
+		d.Annotations[AnnotationUncovered] = JoinDigests(uncovered[:min(len(uncovered), MaxUncovered)])
+	}
+	return d
+}
+
+// MaxUncovered bounds what [AnnotationUncovered] lists. Whoever can write to a
+// repository can make up any number of referrers.
+const MaxUncovered = 100
+
+// PlatformOf reads what [Selection.Entry] wrote: the index of which the entry is
+// one platform, or "", and what refers to that index.
+func PlatformOf(d ocispec.Descriptor) (index digest.Digest, uncovered []digest.Digest) {
+	index = digest.Digest(d.Annotations[AnnotationPlatformOf])
+	if CheckDigest(index) != nil {
+		return "", nil
+	}
+	if text := d.Annotations[AnnotationUncovered]; text != "" {
+		uncovered, _ = ParseDigests(text) // it informs, and decides nothing
+	}
+	return index, uncovered
+}
+
+// Select finds out what is carried of an artifact for the platforms that are
+// wanted; it reads no more than indexes, and of images whose index does not tell
+// their platform, the configs.
+//
+// Of an index the manifests that match are carried, those that have no platform,
+// and what a builder attests of them. If nothing has to be left out for that, the
+// index is carried whole; if a single manifest is to be carried, it takes the
+// place of the index; otherwise the index is carried with manifests missing. What
+// is no image has no platform, and is carried.
+//
+// Errors: [ClassMissing] with the platforms there are where none is wanted, those
+// of src and of [DecodeManifest].
+func Select(ctx context.Context, src Source, root ocispec.Descriptor, want []ocispec.Platform) (Selection, error) {
+	s := &selector{src: src, want: want, matched: make([]bool, len(want)), sel: Selection{Root: root, Absent: Absent{}}}
+	if len(want) == 0 {
+		return s.sel, nil
+	}
+	kept, err := s.manifest(ctx, root, 0)
+	if err != nil {
+		return s.sel, err
+	}
+	if len(kept) == 0 {
+		return s.sel, Errorf(ClassMissing, "there is nothing for %s: it has %s", formatPlatforms(want), strings.Join(s.have, ", "))
+	}
+	if len(s.have) > 0 {
+		for i, ok := range s.matched {
+			if !ok {
+				s.sel.Lacking = append(s.sel.Lacking, want[i])
+			}
+		}
+	}
+	if len(s.sel.Absent) > 0 && len(kept) == 1 {
+		one := kept[0]
+		s.sel.Root = ocispec.Descriptor{MediaType: one.MediaType, Digest: one.Digest, Size: one.Size, ArtifactType: one.ArtifactType}
+		s.sel.Of = &root
+	}
+	return s.sel, nil
+}
+
+func formatPlatforms(ps []ocispec.Platform) string {
+	text := make([]string, len(ps))
+	for i := range ps {
+		text[i] = FormatPlatform(&ps[i])
+	}
+	return strings.Join(text, " or ")
+}
+
+type selector struct {
+	src     Source
+	want    []ocispec.Platform
+	matched []bool   // by wanted platform
+	have    []string // platforms that were met
+	sel     Selection
+}
+
+// manifest gives the manifests at or below d that are carried, attestations not
+// counted, and notes the others as absent.
+func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int) ([]ocispec.Descriptor, error) {
+	if !IsIndex(d.MediaType) {
+		ok, err := s.image(ctx, d)
+		if err != nil || !ok {
+			return nil, err
+		}
+		return []ocispec.Descriptor{d}, nil
+	}
+	if depth > MaxIndexDepth {
+		return nil, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d.Digest, MaxIndexDepth)
+	}
+	raw, err := ReadAll(ctx, s.src, d)
+	if err != nil {
+		return nil, err
+	}
+	m, err := DecodeManifest(d, raw)
+	if err != nil {
+		return nil, err
+	}
+	var kept []ocispec.Descriptor
+	here := map[digest.Digest]bool{}
+	var attestations []ocispec.Descriptor
+	for _, c := range m.Manifests {
+		switch {
+		case !IsManifest(c.MediaType):
+			here[c.Digest] = true
+			continue
+		case c.Annotations[annotationReferenceType] != "":
+			attestations = append(attestations, c)
+			continue
+		}
+		below, err := s.manifest(ctx, c, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		here[c.Digest] = here[c.Digest] || len(below) > 0
+		if len(below) == 0 {
+			s.sel.Absent[c.Digest] = struct{}{}
+		}
+		kept = append(kept, below...)
+	}
+	for _, c := range attestations {
+		if here[digest.Digest(c.Annotations[annotationReferenceDigest])] {
+			here[c.Digest] = true
+		} else {
+			s.sel.Absent[c.Digest] = struct{}{}
+		}
+	}
+	// A manifest may be listed for several platforms.
+	maps.DeleteFunc(s.sel.Absent, func(d digest.Digest, _ struct{}) bool { return here[d] })
+	slices.SortStableFunc(kept, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
+	return slices.CompactFunc(kept, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }), nil
+}
+
+// image reports whether a manifest is carried.
+func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	p := d.Platform
+	if p == nil {
+		var err error
+		if p, err = configPlatform(ctx, s.src, d); err != nil || p == nil {
+			return err == nil, err
+		}
+	}
+	if text := FormatPlatform(p); !slices.Contains(s.have, text) {
+		s.have = append(s.have, text)
+	}
+	carried := false
+	for i, w := range s.want {
+		if p.OS == anyOS {
+			w.OS = anyOS
+		}
+		if platforms.NewMatcher(w).Match(platforms.Normalize(*p)) {
+			carried, s.matched[i] = true, true
+		}
+	}
+	return carried, nil
+}
+
+// configPlatform gives the platform that an image's config tells, and nil for what
+// is no image.
+func configPlatform(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.Platform, error) {
+	raw, err := ReadAll(ctx, src, d)
+	if err != nil {
+		return nil, err
+	}
+	m, err := DecodeManifest(d, raw)
+	if err != nil {
+		return nil, err
+	}
+	if m.Config == nil || m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != mediaTypeDockerConfig {
+		return nil, nil
+	}
+	config, err := ReadAll(ctx, src, *m.Config)
+	if err != nil {
+		return nil, err
+	}
+	var p ocispec.Platform
+	if err := json.Unmarshal(config, &p); err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, Errorf(ClassJSON, "%w", err))
+	}
+	if p.OS == "" || p.Architecture == "" {
+		return nil, nil
+	}
+	return &p, nil
+}

@@ -1,0 +1,182 @@
+package layout
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// TakeOptions are the options of [Take].
+type TakeOptions struct {
+	// Container is the name of the file or directory. It lends its name to entries
+	// that have no full one; see [CompleteName].
+	Container string
+	// Only, where it is set, is the name or digest of the one artifact that is taken.
+	Only string
+	// Platforms, where there are any, are those that are taken; see [Select].
+	Platforms []ocispec.Platform
+	// NoReferrers leaves what belongs to the artifacts: what refers to them, and
+	// tags of cosign's.
+	NoReferrers bool
+}
+
+// Taken is what is taken of a layout.
+type Taken struct {
+	// Entries are the artifacts, with full names, and after them what belongs to
+	// them.
+	Entries []ocispec.Descriptor
+	// Selections say what is taken of each artifact, in the order of the first of
+	// the entries.
+	Selections []Selection
+	// Absent is what the entries lead to and is left out.
+	Absent Absent
+}
+
+// Take finds the artifacts that an index.json names, whoever wrote it, and what
+// belongs to them, under full names. What is not asked for may be damaged.
+//
+// Errors: [ErrNotFound] where the one artifact is not there, those of
+// [CompleteName], [Select] and [Walker], and those of src.
+func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *TakeOptions) (Taken, error) {
+	known, err := src.Absent()
+	if err != nil {
+		return Taken{}, err
+	}
+	t := &taker{src: src, o: o, of: map[digest.Digest]bool{}, taken: Taken{Absent: maps.Clone(known)}}
+	if t.taken.Absent == nil {
+		t.taken.Absent = Absent{}
+	}
+	if err := t.names(entries); err != nil {
+		return Taken{}, err
+	}
+	artifacts, referrers, err := Artifacts(ctx, src, t.entries)
+	if err != nil {
+		return Taken{}, err
+	}
+	var tags []ocispec.Descriptor
+	for _, e := range artifacts {
+		switch {
+		case IsCosignTag(e) && o.Only != EntryName(e):
+			tags = append(tags, e)
+		case t.asked(e):
+			if err := t.root(ctx, e); err != nil {
+				return Taken{}, fmt.Errorf("%s: %w", cmp.Or(EntryName(e), e.Digest.String()), err)
+			}
+		}
+	}
+	if o.Only != "" && len(t.taken.Entries) == 0 {
+		return Taken{}, fmt.Errorf("%q: %w in its index.json", o.Only, ErrNotFound)
+	}
+	if len(artifacts) == 0 {
+		return Taken{}, fmt.Errorf("artifacts: %w in its index.json", ErrNotFound)
+	}
+	return t.taken, t.attach(ctx, referrers, tags)
+}
+
+type taker struct {
+	src     Source
+	o       *TakeOptions
+	entries []ocispec.Descriptor
+	only    string                 // the full name of what is asked for
+	of      map[digest.Digest]bool // indexes whose place one of their manifests takes
+	taken   Taken
+}
+
+// names completes the names of all entries that matter. What has none is named when
+// it is known whether it is an artifact.
+func (t *taker) names(entries []ocispec.Descriptor) error {
+	for _, e := range ResolveNames(entries) {
+		name := EntryName(e)
+		if name == "" {
+			t.entries = append(t.entries, e)
+			continue
+		}
+		full, err := CompleteName(e, t.o.Container)
+		if err != nil {
+			return err
+		}
+		if name == t.o.Only {
+			t.only = full
+		}
+		e = Named(e, full)
+		if t.asked(e) || IsCosignTag(e) {
+			t.entries = append(t.entries, e)
+		}
+	}
+	return nil
+}
+
+func (t *taker) asked(e ocispec.Descriptor) bool {
+	name := EntryName(e)
+	return t.o.Only == "" || t.o.Only == e.Digest.String() || name != "" && (name == t.o.Only || name == t.only)
+}
+
+func (t *taker) root(ctx context.Context, e ocispec.Descriptor) error {
+	sel, err := Select(ctx, t.src, e, t.o.Platforms)
+	if err != nil {
+		return err
+	}
+	if sel.Of != nil {
+		t.of[sel.Of.Digest] = true
+	} else {
+		maps.Copy(t.taken.Absent, sel.Absent)
+	}
+	full, err := CompleteName(e, t.o.Container)
+	if err != nil {
+		return err
+	}
+	t.taken.Entries = append(t.taken.Entries, sel.Entry(full, nil))
+	t.taken.Selections = append(t.taken.Selections, sel)
+	return nil
+}
+
+// attach adds what belongs to the artifacts. Tags of cosign's that belong to nothing
+// here are artifacts like others, unless what they belong to was left for one
+// platform of it.
+func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor) error {
+	attached, err := Attached(ctx, WithAbsent(t.src, t.taken.Absent), t.taken.Entries, slices.Concat(referrers, tags))
+	if err != nil {
+		return err
+	}
+	has := func(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
+		return slices.ContainsFunc(list, func(o ocispec.Descriptor) bool {
+			return o.Digest == d.Digest && EntryName(o) == EntryName(d)
+		})
+	}
+	uncovered := map[digest.Digest][]digest.Digest{} // by index
+	for _, e := range tags {
+		subject := CosignSubject(tagOf(EntryName(e)))
+		switch {
+		case has(attached, e):
+		case t.of[subject]:
+			uncovered[subject] = append(uncovered[subject], e.Digest)
+		case t.o.Only == "":
+			t.taken.Entries = append(t.taken.Entries, e)
+			t.taken.Selections = append(t.taken.Selections, Selection{Root: e})
+		}
+	}
+	for _, e := range referrers {
+		s, err := SubjectOf(ctx, t.src, e)
+		if err != nil {
+			return err
+		}
+		if t.of[s.Digest] && !has(attached, e) {
+			uncovered[s.Digest] = append(uncovered[s.Digest], e.Digest)
+		}
+	}
+	if t.o.NoReferrers {
+		return nil
+	}
+	for i, sel := range t.taken.Selections {
+		if sel.Of != nil && len(uncovered[sel.Of.Digest]) > 0 {
+			t.taken.Entries[i] = sel.Entry(EntryName(t.taken.Entries[i]), uncovered[sel.Of.Digest])
+		}
+	}
+	t.taken.Entries = append(t.taken.Entries, attached...)
+	return nil
+}
