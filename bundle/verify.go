@@ -127,6 +127,9 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 		}
 	}
 	docker, dockerErr := r.content.dockerManifest()
+	if len(o.Platforms) > 0 {
+		docker, dockerErr = nil, nil // it may name what is left out, and nothing is made of it
+	}
 	images, absent := newImages(true), map[digest.Digest]bool{}
 	w := layout.Walker{
 		Source: r.content,

@@ -26,7 +26,7 @@ const AnnotationAbsent = "io.github.airdeck.absent"
 const (
 	// AnnotationPlatformOf is the digest of the index.
 	AnnotationPlatformOf = "io.github.airdeck.platform-of"
-	// AnnotationUncovered lists what refers to that index, such as its signatures,
+	// AnnotationUncovered lists what belongs to that index, such as its signatures,
 	// and so says nothing of the entry: digests, sorted and separated by commas.
 	AnnotationUncovered = "io.github.airdeck.uncovered"
 )

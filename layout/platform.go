@@ -62,14 +62,18 @@ type Selection struct {
 	Of *ocispec.Descriptor
 	// Absent are the manifests below the artifact that are left out.
 	Absent Absent
+	// Left are the attestations of Root that a builder put into the index, where Root
+	// takes its place.
+	Left []digest.Digest
 	// Lacking are the platforms that the artifact does not have.
 	Lacking []ocispec.Platform
 }
 
 // Entry is what stands in an index.json for the selection, under the reference of the
 // artifact. Where one manifest of an index is carried in the place of the index,
-// it says so, and lists what refers to the index and so does not cover what is
-// carried; a digest in the reference becomes that of the manifest.
+// it says so, and lists what belongs to the index and so does not cover what is
+// carried: what refers to it, and what is left; a digest in the reference becomes
+// that of the manifest.
 func (s Selection) Entry(name string, uncovered []digest.Digest) ocispec.Descriptor {
 	if s.Of == nil {
 		return Named(s.Root, name)
@@ -80,7 +84,7 @@ func (s Selection) Entry(name string, uncovered []digest.Digest) ocispec.Descrip
 	}
 	d := Named(s.Root, name)
 	d.Annotations[AnnotationPlatformOf] = s.Of.Digest.String()
-	if len(uncovered) > 0 {
+	if uncovered = slices.Concat(s.Left, uncovered); len(uncovered) > 0 {
 		d.Annotations[AnnotationUncovered] = JoinDigests(uncovered[:min(len(uncovered), MaxUncovered)])
 	}
 	return d
@@ -91,7 +95,7 @@ func (s Selection) Entry(name string, uncovered []digest.Digest) ocispec.Descrip
 const MaxUncovered = 100
 
 // PlatformOf reads what [Selection.Entry] wrote: the index of which the entry is
-// one platform, or "", and what refers to that index.
+// one platform, or "", and what belongs to that index.
 func PlatformOf(d ocispec.Descriptor) (index digest.Digest, uncovered []digest.Digest) {
 	index = digest.Digest(d.Annotations[AnnotationPlatformOf])
 	if CheckDigest(index) != nil {
@@ -137,7 +141,7 @@ func Select(ctx context.Context, src Source, root ocispec.Descriptor, want []oci
 	if len(s.sel.Absent) > 0 && len(kept) == 1 {
 		one := kept[0]
 		s.sel.Root = ocispec.Descriptor{MediaType: one.MediaType, Digest: one.Digest, Size: one.Size, ArtifactType: one.ArtifactType}
-		s.sel.Of = &root
+		s.sel.Of, s.sel.Left = &root, s.attestations
 	}
 	return s.sel, nil
 }
@@ -156,6 +160,8 @@ type selector struct {
 	matched []bool   // by wanted platform
 	have    []string // platforms that were met
 	sel     Selection
+
+	attestations []digest.Digest // of what is carried
 }
 
 // manifest gives the manifests at or below d that are carried, attestations not
@@ -202,8 +208,9 @@ func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 		kept = append(kept, below...)
 	}
 	for _, c := range attestations {
-		if here[digest.Digest(c.Annotations[annotationReferenceDigest])] {
+		if of := digest.Digest(c.Annotations[annotationReferenceDigest]); here[of] {
 			here[c.Digest] = true
+			s.attestations = append(s.attestations, c.Digest)
 		} else {
 			s.sel.Absent[c.Digest] = struct{}{}
 		}

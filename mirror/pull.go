@@ -131,8 +131,9 @@ type wanted struct {
 	desc ocispec.Descriptor
 	repo *remote.Repository
 	// nondistributable says that no mention of it is of a type that a registry has to
-	// have.
+	// have; others are more repositories that may have it.
 	nondistributable bool
+	others           []*remote.Repository
 }
 
 // artifact is one reference on its way.
@@ -199,9 +200,11 @@ func (a *artifact) walk(ctx context.Context, src layout.Source, root ocispec.Des
 		w := p.blobs[n.Digest]
 		if w == nil {
 			// Only what fetching needs is kept: there may be many.
-			w = &wanted{ocispec.Descriptor{Digest: n.Digest, Size: n.Size}, a.repo, true}
+			w = &wanted{desc: ocispec.Descriptor{Digest: n.Digest, Size: n.Size}, repo: a.repo, nondistributable: true}
 			p.blobs[n.Digest] = w
 			a.tree = append(a.tree, w)
+		} else if layout.IsNondistributable(n.MediaType) {
+			w.others = append(w.others, a.repo)
 		}
 		w.nondistributable = w.nondistributable && layout.IsNondistributable(n.MediaType)
 		return nil
@@ -310,6 +313,10 @@ func (p *puller) fetchAll(ctx context.Context, trees [][]*wanted, jobs int, out 
 					return nil
 				}
 				err = p.fetch(ctx, w)
+				for i := 0; i < len(w.others) && errors.Is(err, layout.ErrNotFound); i++ {
+					w.repo = w.others[i]
+					err = p.fetch(ctx, w)
+				}
 				if w.nondistributable && errors.Is(err, layout.ErrNotFound) {
 					progress.Advance(phaseFetching, w.desc.Size)
 					return p.withheld(w, err)

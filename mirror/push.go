@@ -54,7 +54,7 @@ type ArtifactReport struct {
 	// Absent are the manifests and layers that the bundle leaves out.
 	Absent []digest.Digest `json:"absent,omitempty"`
 	// PlatformOf is the index of which the artifact is one platform, and Uncovered
-	// what refers to that index, such as its signatures: it does not cover what is
+	// what belongs to that index, such as its signatures: it does not cover what is
 	// here.
 	PlatformOf digest.Digest   `json:"platformOf,omitempty"`
 	Uncovered  []digest.Digest `json:"uncovered,omitempty"`

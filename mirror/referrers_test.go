@@ -222,8 +222,35 @@ func TestListedIsNoReferrer(t *testing.T) {
 		"a:v1": a, "a:other": other, "a:" + fallbackTag(a.Digest): f.index(other, f.referrer("test/of-another", other)),
 	})
 	got, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, src.Host+"/a:v1")}, newStore(t), nil)
-	if err != nil || len(got.Referrers) != 0 {
+	if err != nil || len(got.Referrers) != 0 || got.Fetched != 2 { // the config and the layer of a
 		t.Errorf("%v, %+v", err, got)
+	}
+}
+
+// GitLab takes the fallback tag for the digest and gives the subject, whose children
+// are no referrers; what is pushed there is refused or lost, and never a success.
+func TestFallbackTagIsTheSubject(t *testing.T) {
+	f := newFixture(t)
+	gitlab := registrytest.Start(registrytest.Options{NoReferrers: true, DashIsDigest: true})
+	defer gitlab.Close()
+	child := f.artifact("child", 100)
+	root := f.index(child)
+	f.mustSend(gitlab, map[string]ocispec.Descriptor{"a:v1": root})
+	got, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, gitlab.Host+"/a:v1")}, newStore(t), nil)
+	if err != nil || len(got.Referrers) != 0 || got.Entries[0].Digest != root.Digest {
+		t.Errorf("%v, %+v", err, got)
+	}
+	p, err := f.client(ClientOptions{}).Plan(f.ctx, f.store, []Target{{"b:v1", root, ref(t, gitlab.Host+"/b:v1")}},
+		&PlanOptions{Referrers: []ocispec.Descriptor{f.referrer("test/signature", root)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := p.Push(f.ctx)
+	if err == nil || rep.Artifacts[0].Status != StatusFailed {
+		t.Errorf("%v, %+v", err, rep.Artifacts[0])
+	}
+	if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, gitlab.Host+"/b:v1")}, newStore(t), nil); !errors.Is(err, layout.ErrNotFound) {
+		t.Errorf("there is a tag, and the signature is lost: %v", err)
 	}
 }
 

@@ -43,7 +43,7 @@ type inspectedManifest struct {
 	Size         int64                `json:"size"`
 	Absent       bool                 `json:"absent,omitempty"`     // left out, as the index says
 	PlatformOf   digest.Digest        `json:"platformOf,omitempty"` // the index of which it is one platform
-	Uncovered    []digest.Digest      `json:"uncovered,omitempty"`  // what refers to that index and is not here
+	Uncovered    []digest.Digest      `json:"uncovered,omitempty"`  // what belongs to that index and is not here
 	Blobs        []*inspectedBlob     `json:"blobs,omitempty"`
 	Manifests    []*inspectedManifest `json:"manifests,omitempty"`
 	Referrers    []*inspectedManifest `json:"referrers,omitempty"` // what refers to it
@@ -246,7 +246,7 @@ func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 		p("%s  one platform of %s", indent, m.PlatformOf)
 	}
 	for _, d := range m.Uncovered {
-		p("%s  not covered by %s, which refers to all platforms", indent, d)
+		p("%s  not covered by %s, which belongs to the index", indent, d)
 	}
 	for _, b := range m.Blobs {
 		line := fmt.Sprintf("%s  %8s  %s", indent, size(b.Size), oneLine(b.MediaType))

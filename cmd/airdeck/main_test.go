@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"cut":      cmdCut,
 			"capture":  cmdCapture,
 			"attach":   cmdAttach,
+			"image":    cmdImage,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("AIRDECK_LAYOUT", filepath.Join(e.WorkDir, ".layout"))

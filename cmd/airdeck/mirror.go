@@ -207,7 +207,7 @@ func showPartial(p func(string, ...any), a *mirror.ArtifactReport) {
 		p("  one platform of %s", a.PlatformOf)
 	}
 	for _, d := range a.Uncovered {
-		p("  not covered by %s, which refers to all platforms", d)
+		p("  not covered by %s, which belongs to the index", d)
 	}
 }
 

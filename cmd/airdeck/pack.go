@@ -137,7 +137,7 @@ func showNarrowed(p func(string, ...any), res packed) {
 			p("  %s: there is none for %s", name, oneLine(l))
 		}
 		for _, d := range n.Uncovered {
-			p("  %s: not covered by %s, which refers to all platforms", name, d)
+			p("  %s: not covered by %s, which belongs to the index", name, d)
 		}
 	}
 	if res.Absent > 0 {

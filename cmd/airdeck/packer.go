@@ -40,7 +40,7 @@ type narrowed struct {
 	PlatformOf digest.Digest   `json:"platformOf,omitempty"` // the index of which one platform is packed in its place
 	Absent     int             `json:"absent,omitempty"`     // manifests of the index that are left out
 	Lacking    []string        `json:"lacking,omitempty"`    // platforms that the artifact does not have
-	Uncovered  []digest.Digest `json:"uncovered,omitempty"`  // what refers to the index, and not to what is packed
+	Uncovered  []digest.Digest `json:"uncovered,omitempty"`  // what belongs to the index, and not to what is packed
 }
 
 func (p *packer) close() {

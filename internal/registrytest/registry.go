@@ -27,6 +27,7 @@ type Options struct {
 	Username, Password string // basic authentication
 	Mount              bool   // mount blobs across repositories, as distribution does
 	NoReferrers        bool   // lack the referrers API
+	DashIsDigest       bool   // take the tag sha256-<hex> for the digest, as GitLab does
 	ClientCA           []byte // demand a client certificate of this authority, in PEM; with TLS
 }
 
@@ -130,6 +131,10 @@ func (r *Registry) Reset() {
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	r.requests = append(r.requests, req.Method+" "+req.URL.RequestURI())
+	dashed := r.o.DashIsDigest && dashDigest.MatchString(req.URL.Path)
+	if dashed {
+		req.URL.Path = dashDigest.ReplaceAllString(req.URL.Path, "/manifests/sha256:$1")
+	}
 	f := r.fault(req)
 	r.mu.Unlock()
 	if r.o.Username != "" {
@@ -139,6 +144,11 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 			answer(w, http.StatusUnauthorized, "UNAUTHORIZED")
 			return
 		}
+	}
+	if dashed && req.Method == http.MethodPut {
+		// The handler below does not compare the content with the digest.
+		answer(w, http.StatusBadRequest, "DIGEST_INVALID")
+		return
 	}
 	if f != nil && r.broken(w, req, f) {
 		return
@@ -227,6 +237,7 @@ func answer(w http.ResponseWriter, status int, code string) {
 }
 
 var (
+	dashDigest = regexp.MustCompile(`/manifests/sha256-([0-9a-f]{64})$`)
 	blobPath   = regexp.MustCompile(`^/v2/(.+)/blobs/(sha256:[0-9a-f]+)$`)
 	uploadPath = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/`)
 )
