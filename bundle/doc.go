@@ -52,6 +52,14 @@
 // as a signature, is an entry without a name and with its artifactType; these
 // follow the named ones, sorted by digest.
 //
+// What is left out on purpose is listed in the annotation io.github.airdeck.absent
+// of index.json: digests, sorted and separated by commas, of manifests that an index
+// names (platforms that were not asked for) and of layers that are not to be
+// distributed. They are not members, nor is what only they lead to. An entry that is
+// one platform of an index tells the digest of the index in
+// io.github.airdeck.platform-of, and in io.github.airdeck.uncovered the digests of
+// what belongs to that index, such as its signatures.
+//
 // The sha256 digest of the bytes of index.json is the bundle's identity. It pins
 // every byte of every artifact, and it does not change with the compression.
 //
@@ -84,9 +92,8 @@
 // a [Verified], which is a [layout.Source]. Whatever was verified is verified
 // again while it is read.
 //
-// What the index lists as absent ([layout.AnnotationAbsent]) is left out: manifests of
-// an index, for platforms that were not asked for, and layers that are not to be
-// distributed. Nothing else may be missing.
+// What index.json lists as absent is not missed, if it is of a kind that can be left
+// out. Nothing else may be missing.
 //
 // A reader is strict: links, devices, sparse members, unknown names, a second
 // member of one name, data after the end and sizes that contradict each other
