@@ -57,11 +57,19 @@ func ReadAll(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(rc)
+	b, err := readBounded(rc, d.Size)
 	if cerr := rc.Close(); err == nil {
 		err = cerr
 	}
 	return b, err
+}
+
+// readBounded reads to the end. What is allocated at once follows the declared size
+// only as far as it is small.
+func readBounded(r io.Reader, size int64) ([]byte, error) {
+	b := bytes.NewBuffer(make([]byte, 0, min(size, 64<<10)+bytes.MinRead))
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // PushBytes stores b, whose descriptor is d.
