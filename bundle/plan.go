@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,6 +19,7 @@ type plan struct {
 	blobs      []planned
 	byDigest   map[digest.Digest]int32 // into blobs
 	referenced int64                   // bytes, each mention counted
+	compressed int64                   // bytes in blobs that are compressed already
 	mentions   int32
 	docker     []byte // manifest.json, where there are container images
 }
@@ -73,6 +75,9 @@ func (p *plan) add(n layout.Node) error {
 		if len(p.blobs) == MaxMembers {
 			return layout.Errorf(layout.ClassLimit, "more than %d blobs", MaxMembers)
 		}
+		if isCompressed(n.MediaType) {
+			p.compressed = saturate(p.compressed, n.Size)
+		}
 		p.byDigest[n.Digest] = int32(len(p.blobs))
 		p.blobs = append(p.blobs, planned{n.Digest, n.Size, n.Kind, order})
 		return nil
@@ -85,6 +90,18 @@ func (p *plan) add(n layout.Node) error {
 		b.kind, b.order = n.Kind, order
 	}
 	return nil
+}
+
+// isCompressed knows the media types of what compresses no further. It decides
+// nothing but how much room a file is said to need.
+func isCompressed(mediaType string) bool {
+	switch {
+	case mediaType == "image/svg+xml":
+		return false
+	case strings.HasPrefix(mediaType, "image/"), strings.HasPrefix(mediaType, "video/"), strings.HasPrefix(mediaType, "audio/"):
+		return true
+	}
+	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
 }
 
 // unique is the number of bytes in all blobs.

@@ -57,44 +57,80 @@ type Summary struct {
 	Written    int64         `json:"written"`    // bytes in the file
 }
 
-// Write writes the bundle of an index to w. src must have everything that the
-// index leads to and does not list as absent ([layout.AnnotationAbsent]). The entries of the index are sorted; the rest of it is written
-// as it is given.
+// Prepared is a bundle that is about to be written.
+type Prepared struct {
+	src     layout.Source
+	index   ocispec.Index
+	raw     []byte
+	plan    *plan
+	archive *archive
+}
+
+// Prepare reads the manifests that an index leads to, and finds out what the bundle
+// will hold. The entries of the index are sorted; the rest of it is written as it
+// is given.
+//
+// Errors: those of src, of [layout.Walker], [layout.ClassLimit] for an index that is
+// too large, and [layout.ClassSize] for a digest that is listed with two sizes.
+func Prepare(ctx context.Context, src layout.Source, index ocispec.Index) (*Prepared, error) {
+	raw, err := layout.MarshalIndex(index)
+	if err != nil {
+		return nil, err
+	}
+	index, err = layout.DecodeIndex(raw)
+	if err != nil {
+		return nil, err
+	}
+	absent, err := layout.AbsentOf(index)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPlan(ctx, layout.WithAbsent(src, absent), index.Manifests)
+	if err != nil {
+		return nil, err
+	}
+	return &Prepared{src, index, raw, p, newArchive(raw, p)}, nil
+}
+
+// Size gives bounds of the file's size in bytes. What is compressed already gets no
+// smaller, and what else is in it may.
+func (p *Prepared) Size(c Compression) (least, most int64) {
+	if c == None {
+		return p.archive.size, p.archive.size
+	}
+	frames := p.archive.size/FrameSize + int64(len(p.archive.runs))
+	return min(p.plan.compressed, p.archive.size), p.archive.size + p.archive.size/1024 + frames*(seekEntrySize+64) + 64
+}
+
+// Write writes the bundle to w.
 //
 // Memory is bounded by Jobs, whatever the sizes. After an error, what was
 // written to w is of no use.
 //
-// Errors: those of src and of w, of [layout.Walker], [layout.ClassLimit] for an
-// index that is too large, and [layout.ClassSize] for a digest that is listed
-// with two sizes.
-func Write(ctx context.Context, w io.Writer, src layout.Source, index ocispec.Index, o *WriteOptions) (Summary, error) {
+// Errors: those of the source and of w.
+func (p *Prepared) Write(ctx context.Context, w io.Writer, o *WriteOptions) (Summary, error) {
 	if o == nil {
 		o = &WriteOptions{}
 	}
-	raw, err := layout.MarshalIndex(index)
-	if err != nil {
-		return Summary{}, err
-	}
-	index, err = layout.DecodeIndex(raw)
-	if err != nil {
-		return Summary{}, err
-	}
-	absent, err := layout.AbsentOf(index)
-	if err != nil {
-		return Summary{}, err
-	}
-	p, err := newPlan(ctx, layout.WithAbsent(src, absent), index.Manifests)
-	if err != nil {
-		return Summary{}, err
-	}
 	out := &counter{w: w}
-	if err := writeArchive(ctx, out, src, newArchive(raw, p), o); err != nil {
+	if err := writeArchive(ctx, out, p.src, p.archive, o); err != nil {
 		return Summary{}, err
 	}
 	return Summary{
-		Digest: digest.FromBytes(raw), Artifacts: len(index.Manifests), Blobs: len(p.blobs),
-		Referenced: p.referenced, Unique: p.unique(), Written: out.n,
+		Digest: digest.FromBytes(p.raw), Artifacts: len(p.index.Manifests), Blobs: len(p.plan.blobs),
+		Referenced: p.plan.referenced, Unique: p.plan.unique(), Written: out.n,
 	}, nil
+}
+
+// Write writes the bundle of an index to w. src must have everything that the
+// index leads to and does not list as absent ([layout.AnnotationAbsent]). It is
+// [Prepare] and [Prepared.Write], and has their errors.
+func Write(ctx context.Context, w io.Writer, src layout.Source, index ocispec.Index, o *WriteOptions) (Summary, error) {
+	p, err := Prepare(ctx, src, index)
+	if err != nil {
+		return Summary{}, err
+	}
+	return p.Write(ctx, w, o)
 }
 
 type counter struct {

@@ -241,4 +241,3 @@ func clip(s string) string {
 	}
 	return s
 }
-

@@ -113,6 +113,11 @@ type partial struct {
 
 func (p partial) Absent() (Absent, error) { return p.absent, nil }
 
+// Has is for [Merge].
+func (p partial) Has(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	return has(ctx, p.Source, d)
+}
+
 // IsNondistributable reports whether a layer has a media type that says that it
 // is not to be distributed (image-spec v1.1, layer.md, "Non-Distributable
 // Layers"). Registries may lack such layers, and many do.
@@ -143,11 +148,6 @@ type Part struct {
 //
 // Errors: those of the sources and of [Walker].
 func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec.Descriptor, err error) {
-	sources := make([]Source, len(parts))
-	for i, p := range parts {
-		sources[i] = p.Source
-	}
-	all := Join(sources...)
 	brought := map[digest.Digest]bool{}
 	absent = Absent{}
 	for _, p := range parts {
@@ -155,9 +155,12 @@ func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec
 		w.LeftOut = func(_ ocispec.Descriptor, c Child) { absent[c.Digest] = struct{}{} }
 		w.Visit = func(n Node) error {
 			if n.Kind == KindBlob && IsNondistributable(n.MediaType) && !brought[n.Digest] {
-				ok, err := has(ctx, all, n.Descriptor)
-				if err != nil {
-					return err
+				ok := false
+				for i := 0; i < len(parts) && !ok; i++ {
+					var err error
+					if ok, err = has(ctx, parts[i].Source, n.Descriptor); err != nil {
+						return err
+					}
 				}
 				if !ok {
 					lacking = append(lacking, n.Descriptor)
@@ -180,8 +183,14 @@ func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec
 	return absent, lacking, nil
 }
 
-// has reports whether a source has something to give for a descriptor.
+// has reports whether a source has something to give for a descriptor, or will
+// have: one that fetches can tell.
 func has(ctx context.Context, src Source, d ocispec.Descriptor) (bool, error) {
+	if h, ok := src.(interface {
+		Has(context.Context, ocispec.Descriptor) (bool, error)
+	}); ok {
+		return h.Has(ctx, d)
+	}
 	rc, err := src.Fetch(ctx, d)
 	var corrupt *CorruptError
 	switch {

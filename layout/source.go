@@ -40,6 +40,15 @@ type Sink interface {
 	Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) error
 }
 
+// Glancer is a [Sink] that can tell without reading it whether it has something for
+// a descriptor. It is optional. What it finds may be damaged: who reads it finds
+// out.
+type Glancer interface {
+	Sink
+	// Glance reports whether there is something of the size of d under its digest.
+	Glance(ctx context.Context, d ocispec.Descriptor) (bool, error)
+}
+
 // Storage is a Source and Sink over the same content.
 type Storage interface {
 	Source

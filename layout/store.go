@@ -42,6 +42,7 @@ type Store struct {
 var (
 	_ Storage = (*Store)(nil)
 	_ Partial = (*Store)(nil)
+	_ Glancer = (*Store)(nil)
 )
 
 // StoreOptions are the options of [OpenStore]. nil stands for the defaults.
@@ -267,6 +268,21 @@ func (s *Store) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) 
 	default:
 		return false, err
 	}
+}
+
+// Glance implements [Glancer].
+func (s *Store) Glance(_ context.Context, d ocispec.Descriptor) (bool, error) {
+	if err := CheckDescriptor(d); err != nil {
+		return false, err
+	}
+	fi, err := s.root.Lstat(blobPath(d.Digest))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, Errorf(ClassLocal, "%w", err)
+	}
+	return fi.Mode().IsRegular() && fi.Size() == d.Size, nil
 }
 
 func (s *Store) knownWhole(d ocispec.Descriptor) bool {

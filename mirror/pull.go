@@ -1,13 +1,13 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,13 +24,11 @@ const DefaultJobs = 4
 
 const phaseFetching = "fetching"
 
-// PullOptions are the options of [Client.Pull]. nil stands for the defaults.
+// PullOptions are the options of [Client.Resolve]. nil stands for the defaults.
 type PullOptions struct {
 	Jobs int // blobs that are fetched at once; 0 means DefaultJobs
 	// NoReferrers leaves what refers to an artifact, such as its signatures.
 	NoReferrers bool
-	// ManifestsOnly fetches no blobs.
-	ManifestsOnly bool
 	// Platforms, where there are any, are those that are fetched; see
 	// [layout.Select].
 	Platforms []ocispec.Platform
@@ -39,29 +37,38 @@ type PullOptions struct {
 	AllowNondistributable bool
 }
 
-// Pulled says what a pull brought.
+// Pulled is artifacts whose manifests have been fetched. Their blobs are brought by
+// [Pulled.Fetch].
 type Pulled struct {
 	// Entries are the artifacts, in the order of the references, each named by
 	// its reference.
 	Entries []ocispec.Descriptor
-	// Selections say what of the artifacts was fetched, in the same order.
+	// Selections say what of the artifacts is fetched, in the same order.
 	Selections []layout.Selection
 	// Referrers are what refers to them, each once: entries without a name, and
 	// what cosign keeps under tags of its own with the name of that tag.
 	Referrers []ocispec.Descriptor
-	Fetched   int64 // blobs, manifests not counted
-	Bytes     int64 // in them
-	Reused    int64 // blobs that dst had, whole
+	// Absent is what they lead to and is not fetched.
+	Absent layout.Absent
+
+	// What [Pulled.Fetch] did; manifests are not counted.
+	Fetched int64 // blobs that came from the registries
+	Bytes   int64 // in them
+	Reused  int64 // blobs that were there
+
+	p    *puller
+	jobs int
+	todo []*wanted // in the order in which a bundle has them
 }
 
-// Pull brings artifacts into dst. Each reference is resolved once, and what it
-// named then is fetched by digest. Each digest is fetched once, however many
-// artifacts share it, and not at all where dst has it whole.
+// Resolve asks what the references name, each once, and brings the manifests of
+// the artifacts into dst, and those of what refers to them. What is named now is
+// what is fetched later.
 //
 // Errors: [layout.ClassRemote] with the reference, [layout.ClassMissing] where there
 // is nothing for the platforms, [layout.ClassPolicy] for a layer that is not to be
 // distributed and that the registry does not have, and those of dst.
-func (c *Client) Pull(ctx context.Context, refs []layout.Reference, dst layout.Storage, o *PullOptions) (*Pulled, error) {
+func (c *Client) Resolve(ctx context.Context, refs []layout.Reference, dst layout.Storage, o *PullOptions) (*Pulled, error) {
 	if o == nil {
 		o = &PullOptions{}
 	}
@@ -70,27 +77,61 @@ func (c *Client) Pull(ctx context.Context, refs []layout.Reference, dst layout.S
 		jobs = DefaultJobs
 	}
 	p := &puller{c: c, o: o, dst: dst, blobs: map[digest.Digest]*wanted{}}
-	out := &Pulled{Entries: make([]ocispec.Descriptor, len(refs)), Selections: make([]layout.Selection, len(refs))}
-	trees := make([][]*wanted, len(refs))
-	found := make([][]ocispec.Descriptor, len(refs))
+	p.fetched.L = &p.mu
+	artifacts := make([]*artifact, len(refs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobs)
 	for i, ref := range refs {
 		g.Go(func() error {
-			a := &artifact{p: p, ref: ref}
-			err := a.resolve(gctx)
-			out.Entries[i], out.Selections[i], trees[i], found[i] = a.entry, a.selection, a.tree, a.referrers
-			return explain("fetch", ref.String(), err)
+			artifacts[i] = &artifact{p: p, ref: ref}
+			return explain("fetch", ref.String(), artifacts[i].resolve(gctx))
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out.Referrers = unique(slices.Concat(found...))
-	if o.ManifestsOnly {
-		return out, nil
+	out := &Pulled{Absent: layout.Absent{}, p: p, jobs: jobs}
+	for _, a := range artifacts {
+		out.Entries = append(out.Entries, a.entry)
+		out.Selections = append(out.Selections, a.selection)
+		out.Referrers = append(out.Referrers, a.referrers...)
+		if a.selection.Of == nil {
+			maps.Copy(out.Absent, a.selection.Absent)
+		}
 	}
-	return out, p.fetchAll(ctx, trees, jobs, out)
+	out.Referrers = unique(out.Referrers)
+	out.todo = inOrder(artifacts)
+	return out, p.withheld(ctx, out)
+}
+
+// inOrder lists the blobs as a bundle has them, so that a bundle that is written
+// meanwhile need not wait: configs first, and artifacts by their names.
+func inOrder(artifacts []*artifact) []*wanted {
+	sorted := slices.Clone(artifacts)
+	slices.SortStableFunc(sorted, func(a, b *artifact) int {
+		return cmp.Compare(layout.EntryName(a.entry), layout.EntryName(b.entry))
+	})
+	var configs, others []*wanted
+	for _, a := range sorted {
+		for _, w := range a.tree {
+			if w.config {
+				configs = append(configs, w)
+			} else {
+				others = append(others, w)
+			}
+		}
+	}
+	return slices.Concat(configs, others)
+}
+
+// Pull is [Client.Resolve] and [Pulled.Fetch]. What dst has is hashed, and fetched
+// again if it is damaged.
+func (c *Client) Pull(ctx context.Context, refs []layout.Reference, dst layout.Storage, o *PullOptions) (*Pulled, error) {
+	out, err := c.Resolve(ctx, refs, dst, o)
+	if err != nil {
+		return nil, err
+	}
+	return out, out.Fetch(ctx, nil)
 }
 
 // entryName is the tag where there is one: the digest beside it was a demand,
@@ -122,18 +163,26 @@ type puller struct {
 	o   *PullOptions
 	dst layout.Storage
 
-	mu    sync.Mutex
-	blobs map[digest.Digest]*wanted
+	mu      sync.Mutex
+	fetched sync.Cond // some blob is done
+	blobs   map[digest.Digest]*wanted
 }
 
-// wanted is a blob and a repository that has it.
+// wanted is a blob and a repository that has it. There may be a million of them.
 type wanted struct {
-	desc ocispec.Descriptor
-	repo *remote.Repository
+	digest digest.Digest
+	size   int64
+	repo   *remote.Repository
+	others []*remote.Repository // more that may have a layer which is not to be distributed
+	config bool
 	// nondistributable says that no mention of it is of a type that a registry has to
-	// have; others are more repositories that may have it.
+	// have.
 	nondistributable bool
-	others           []*remote.Repository
+	done             bool // it is in dst
+}
+
+func (w *wanted) descriptor() ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: w.digest, Size: w.size}
 }
 
 // artifact is one reference on its way.
@@ -199,13 +248,13 @@ func (a *artifact) walk(ctx context.Context, src layout.Source, root ocispec.Des
 		defer p.mu.Unlock()
 		w := p.blobs[n.Digest]
 		if w == nil {
-			// Only what fetching needs is kept: there may be many.
-			w = &wanted{desc: ocispec.Descriptor{Digest: n.Digest, Size: n.Size}, repo: a.repo, nondistributable: true}
+			w = &wanted{digest: n.Digest, size: n.Size, repo: a.repo, nondistributable: true}
 			p.blobs[n.Digest] = w
 			a.tree = append(a.tree, w)
 		} else if layout.IsNondistributable(n.MediaType) {
 			w.others = append(w.others, a.repo)
 		}
+		w.config = w.config || n.Kind == layout.KindConfig
 		w.nondistributable = w.nondistributable && layout.IsNondistributable(n.MediaType)
 		return nil
 	})
@@ -284,147 +333,4 @@ func (s *manifestSource) Fetch(ctx context.Context, d ocispec.Descriptor) (io.Re
 		}
 	}
 	return s.dst.Fetch(ctx, d)
-}
-
-// fetchAll brings the blobs of all artifacts, in their order.
-func (p *puller) fetchAll(ctx context.Context, trees [][]*wanted, jobs int, out *Pulled) error {
-	var total int64
-	for _, w := range p.blobs {
-		total += w.desc.Size
-	}
-	progress := p.c.o.Progress
-	progress.Start(phaseFetching, total)
-	defer progress.Finish(phaseFetching)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(jobs)
-	for _, tree := range trees {
-		for _, w := range tree {
-			if ctx.Err() != nil {
-				break
-			}
-			g.Go(func() error {
-				ok, err := p.dst.Exists(ctx, w.desc)
-				if err != nil {
-					return err
-				}
-				if ok {
-					atomic.AddInt64(&out.Reused, 1)
-					progress.Advance(phaseFetching, w.desc.Size)
-					return nil
-				}
-				err = p.fetch(ctx, w)
-				for i := 0; i < len(w.others) && errors.Is(err, layout.ErrNotFound); i++ {
-					w.repo = w.others[i]
-					err = p.fetch(ctx, w)
-				}
-				if w.nondistributable && errors.Is(err, layout.ErrNotFound) {
-					progress.Advance(phaseFetching, w.desc.Size)
-					return p.withheld(w, err)
-				}
-				if err == nil {
-					atomic.AddInt64(&out.Fetched, 1)
-					atomic.AddInt64(&out.Bytes, w.desc.Size)
-				}
-				return err
-			})
-		}
-	}
-	return g.Wait()
-}
-
-// withheld decides about a layer that is not to be distributed, and that the
-// registry does not have.
-func (p *puller) withheld(w *wanted, err error) error {
-	if p.o.AllowNondistributable {
-		p.c.o.Progress.Note(fmt.Sprintf("the layer %s is not to be distributed, and the registry does not have it: it is left out", w.desc.Digest))
-		return nil
-	}
-	return layout.Errorf(layout.ClassPolicy, "%w: the layer is not to be distributed, and the registry does not have it (--allow-nondistributable leaves it out)", err)
-}
-
-func (p *puller) fetch(ctx context.Context, w *wanted) error {
-	what := fmt.Sprintf("%s/%s@%s", w.repo.Reference.Registry, w.repo.Reference.Repository, w.desc.Digest)
-	var err error
-	// Content that does not hash is asked for once more: a cache on the way may
-	// have been at fault.
-	for range 2 {
-		r := &download{ctx: ctx, repo: w.repo, desc: w.desc, progress: p.c.o.Progress}
-		err = p.dst.Push(ctx, w.desc, r)
-		r.close()
-		var corrupt *layout.CorruptError
-		if !errors.As(err, &corrupt) {
-			break
-		}
-		p.c.o.Progress.Advance(phaseFetching, -r.n)
-	}
-	return explain("fetch", what, remoteFault(err))
-}
-
-// download reads a blob, and goes on where a connection broke off.
-type download struct {
-	ctx      context.Context // of the one transfer that this is
-	repo     *remote.Repository
-	desc     ocispec.Descriptor
-	progress layout.Progress
-
-	rc     io.ReadCloser
-	n      int64 // bytes handed out
-	failed int   // connections since bytes last came
-}
-
-func (d *download) Read(p []byte) (int, error) {
-	for {
-		if d.rc == nil {
-			if err := again(d.ctx, d.open); err != nil {
-				return 0, err
-			}
-		}
-		n, err := d.rc.Read(p)
-		d.n += int64(n)
-		d.progress.Advance(phaseFetching, int64(n))
-		if n > 0 {
-			d.failed = 0
-		}
-		// An early end is a broken connection where the length was not known.
-		if err == io.EOF && d.n < d.desc.Size {
-			err = io.ErrUnexpectedEOF
-		}
-		if err == nil || err == io.EOF {
-			return n, err
-		}
-		d.close()
-		if d.failed++; d.failed >= transferAttempts || d.ctx.Err() != nil || !brokenConnection(err) {
-			return n, err
-		}
-		if n > 0 {
-			return n, nil
-		}
-	}
-}
-
-// open begins the transfer at the byte that is wanted next.
-func (d *download) open() error {
-	rc, err := d.repo.Blobs().Fetch(d.ctx, d.desc)
-	if err != nil || d.n == 0 {
-		d.rc = rc
-		return err
-	}
-	if s, ok := rc.(io.Seeker); ok {
-		_, err = s.Seek(d.n, io.SeekStart)
-	} else {
-		_, err = io.CopyN(io.Discard, rc, d.n)
-	}
-	if err != nil {
-		rc.Close()
-		return err
-	}
-	d.rc = rc
-	return nil
-}
-
-func (d *download) close() {
-	if d.rc != nil {
-		d.rc.Close()
-		d.rc = nil
-	}
 }

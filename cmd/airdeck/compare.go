@@ -66,7 +66,7 @@ func compareReferences(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer store.Close()
-	got, err := client.Pull(ctx, refs[:1], store, &mirror.PullOptions{Jobs: c.Int("jobs"), ManifestsOnly: true})
+	got, err := client.Resolve(ctx, refs[:1], store, &mirror.PullOptions{Jobs: c.Int("jobs"), AllowNondistributable: true})
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func compareReferences(ctx context.Context, c *cli.Context, ui *ui) error {
 		ref.Registry, ref.Repository = refs[1].Registry, refs[1].Repository
 		targets = append(targets, mirror.Target{Source: layout.EntryName(e), Descriptor: e, Reference: ref})
 	}
-	plan, err := client.Plan(ctx, store, targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Referrers: referrers})
+	plan, err := client.Plan(ctx, layout.WithAbsent(store, got.Absent), targets, &mirror.PlanOptions{Jobs: c.Int("jobs"), Referrers: referrers})
 	if err != nil {
 		return err
 	}

@@ -185,21 +185,16 @@ func pull(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer store.Close()
-	o := pullOptions(c)
-	o.NoReferrers = true // they are of no use among slides
-	// The manifest alone tells whether it is a deck.
-	o.ManifestsOnly = true
-	got, err := client.Pull(ctx, []layout.Reference{ref}, store, o)
+	// Signatures are of no use among slides.
+	got, err := client.Resolve(ctx, []layout.Reference{ref}, store, &mirror.PullOptions{Jobs: c.Int("jobs"), NoReferrers: true})
 	if err != nil {
 		return err
 	}
+	// The manifest tells whether it is a deck, before its blobs are fetched.
 	if err := deck.Check(ctx, store, got.Entries[0]); err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
 	}
-	pinned := ref
-	pinned.Digest, o.ManifestsOnly = got.Entries[0].Digest, false
-	got, err = client.Pull(ctx, []layout.Reference{pinned}, store, o)
-	if err != nil {
+	if err := got.Fetch(ctx, nil); err != nil {
 		return err
 	}
 	if err := store.Add(ctx, nil, got.Entries...); err != nil {
@@ -216,8 +211,4 @@ func pull(ctx context.Context, c *cli.Context, ui *ui) error {
 	return ui.result(res, func(p func(string, ...any)) {
 		p("%s: %q, %s from %s %s", oneLine(dir), d.Deck.Title, count(len(d.Slides), "slide"), ref, res.Digest)
 	})
-}
-
-func pullOptions(c *cli.Context) *mirror.PullOptions {
-	return &mirror.PullOptions{Jobs: c.Int("jobs")}
 }

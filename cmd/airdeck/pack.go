@@ -78,36 +78,50 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	// That the output can't be written is better found before the work than after.
-	w, commit, abort, err := openOutput(out)
+	file, err := openOutput(out)
 	if err != nil {
 		return err
 	}
-	defer abort()
+	defer file.abort()
 	p := &packer{c: c, ui: ui, platforms: platforms, names: map[string]ocispec.Descriptor{}}
 	defer p.close()
 	if err := p.gather(ctx, sources); err != nil {
 		return err
 	}
-	index, src, err := p.index(ctx)
+	ready, index, err := p.prepare(ctx, out, compression)
 	if err != nil {
 		return err
 	}
-	sum, err := bundle.Write(ctx, w, src, index, &bundle.WriteOptions{
-		Compression: compression, Jobs: c.Int("jobs"), Progress: ui.progress(),
-	})
+	o := &bundle.WriteOptions{Compression: compression, Jobs: c.Int("jobs"), Progress: ui.progress()}
+	// What has left by a pipe can't be written again, so there the layout's blobs are
+	// read once more beforehand.
+	unread := out != "-"
+	sum, err := p.write(ctx, ready, file, o, unread)
+	if unread && isDamage(err) && p.pulled != nil {
+		if err := p.pulled.Fetch(ctx, nil); err != nil {
+			return err
+		}
+		if err := file.restart(); err != nil {
+			return err
+		}
+		sum, err = p.write(ctx, ready, file, o, unread)
+	}
+	if err == nil {
+		err = p.keep(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("pack %s: %w", out, err)
 	}
-	if err := commit(); err != nil {
+	if err := file.commit(); err != nil {
 		return err
 	}
 	absent, err := layout.AbsentOf(index)
 	if err != nil {
 		return err
 	}
-	res := packed{
-		File: out, Summary: sum, Narrowed: p.narrow, Absent: len(absent),
-		Fetched: p.fetched, Reused: p.reused, Seconds: time.Since(begin).Seconds(),
+	res := packed{File: out, Summary: sum, Narrowed: p.narrow, Absent: len(absent), Seconds: time.Since(begin).Seconds()}
+	if p.pulled != nil {
+		res.Fetched, res.Reused = p.pulled.Fetched, p.pulled.Reused
 	}
 	if out == "-" {
 		// Standard output is the bundle.
@@ -179,16 +193,49 @@ func packSources(c *cli.Context) ([]source, error) {
 	return out, nil
 }
 
-// openOutput opens a file that appears when it is committed, or standard output.
-func openOutput(name string) (w io.Writer, commit func() error, abort func(), err error) {
+// isDamage reports whether a blob of the layout was not what its name says. What a
+// registry sends is of another class.
+func isDamage(err error) bool {
+	var corrupt *layout.CorruptError
+	return errors.As(err, &corrupt) && layout.ClassOf(err) != layout.ClassRemote
+}
+
+// output is a file that appears when it is committed, or standard output.
+type output struct {
+	io.Writer
+	name string
+	file *layout.Output // nil for standard output
+}
+
+func openOutput(name string) (*output, error) {
 	if name == "-" {
-		return os.Stdout, func() error { return nil }, func() {}, nil
+		return &output{Writer: os.Stdout, name: name}, nil
 	}
 	f, err := layout.CreateOutput(name)
-	if err != nil {
-		return nil, nil, nil, err
+	return &output{f, name, f}, err
+}
+
+func (o *output) commit() error {
+	if o.file == nil {
+		return nil
 	}
-	return f, f.Commit, func() { f.Close() }, nil
+	return o.file.Commit()
+}
+
+func (o *output) abort() {
+	if o.file != nil {
+		o.file.Close()
+	}
+}
+
+// restart begins a file anew.
+func (o *output) restart() error {
+	o.abort()
+	f, err := layout.CreateOutput(o.name)
+	if err == nil {
+		o.Writer, o.file = f, f
+	}
+	return err
 }
 
 // openBundle opens a bundle, and says what is wrong with the name where there is

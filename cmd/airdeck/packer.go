@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,9 +12,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/airdeck/airdeck/bundle"
 	"github.com/airdeck/airdeck/layout"
+	"github.com/airdeck/airdeck/mirror"
 )
 
 // packer gathers the artifacts of all sources.
@@ -31,7 +32,8 @@ type packer struct {
 	names   map[string]ocispec.Descriptor
 	narrow  []narrowed
 
-	fetched, reused int64
+	pulled *mirror.Pulled // from registries; nil where there are none
+	fresh  []ocispec.Descriptor
 }
 
 // narrowed says what of an artifact is not packed because of --platform.
@@ -127,14 +129,36 @@ func (p *packer) gather(ctx context.Context, sources []source) error {
 	if err := p.addPart(p.store, nil, decks); err != nil {
 		return err
 	}
-	pulled, absent, err := p.pull(ctx, refs)
+	p.fresh = decks
+	if len(refs) == 0 {
+		return nil
+	}
+	return p.resolve(ctx, refs)
+}
+
+// resolve fetches the manifests of what is in registries.
+func (p *packer) resolve(ctx context.Context, refs []layout.Reference) error {
+	hosts := make([]string, len(refs))
+	for i, r := range refs {
+		hosts[i] = r.Registry
+	}
+	client, err := newClient(p.c, p.ui, hosts...)
 	if err != nil {
 		return err
 	}
-	if err := p.addPart(p.store, absent, pulled); err != nil {
+	p.pulled, err = client.Resolve(ctx, refs, p.store, &mirror.PullOptions{
+		Jobs: p.c.Int("jobs"), NoReferrers: p.c.Bool("no-referrers"), Platforms: p.platforms,
+		AllowNondistributable: p.c.Bool("allow-nondistributable"),
+	})
+	if err != nil {
 		return err
 	}
-	return p.store.Add(ctx, absent, slices.Concat(decks, pulled)...)
+	for i, sel := range p.pulled.Selections {
+		p.selected(p.pulled.Entries[i], sel)
+	}
+	entries := slices.Concat(p.pulled.Entries, p.pulled.Referrers)
+	p.fresh = append(p.fresh, entries...)
+	return p.addPart(p.pulled.Source(), p.pulled.Absent, entries)
 }
 
 // index is the index of the bundle, and the content that it leads to.
@@ -153,6 +177,76 @@ func (p *packer) index(ctx context.Context) (ocispec.Index, layout.Source, error
 		sources = append(sources, part.Source)
 	}
 	return idx, layout.Join(sources...), p.styleNames(p.c.String("ref-style"))
+}
+
+// prepare finds out what is to be fetched and written, says it, and refuses what the
+// disks have no room for.
+func (p *packer) prepare(ctx context.Context, out string, c bundle.Compression) (*bundle.Prepared, ocispec.Index, error) {
+	idx, src, err := p.index(ctx)
+	if err != nil {
+		return nil, idx, err
+	}
+	ready, err := bundle.Prepare(ctx, src, idx)
+	if err != nil {
+		return nil, idx, fmt.Errorf("pack %s: %w", out, err)
+	}
+	var needs []layout.Need
+	least, most := ready.Size(c)
+	text := fmt.Sprintf("to write: %s", size(most))
+	if least < most {
+		text = fmt.Sprintf("to write: at most %s", size(most))
+	}
+	if out != "-" {
+		needs = append(needs, layout.Need{Path: out, Bytes: least})
+	}
+	if p.pulled != nil {
+		blobs, bytes, err := p.pulled.Need(ctx)
+		if err != nil {
+			return nil, idx, err
+		}
+		dir, err := layoutDir(p.c)
+		if err != nil {
+			return nil, idx, err
+		}
+		needs = append(needs, layout.Need{Path: dir, Bytes: bytes})
+		text = fmt.Sprintf("to fetch: %s, %s; %s", count(blobs, "blob"), size(bytes), text)
+	}
+	free, err := layout.CheckSpace(needs...)
+	if err != nil {
+		return nil, idx, err
+	}
+	if free >= 0 {
+		text += fmt.Sprintf("; free: %s", size(free))
+	}
+	p.ui.progress().Note(text)
+	return ready, idx, nil
+}
+
+// write fetches what is missing, and writes the bundle meanwhile. Where unread is
+// set, what the layout has is verified as it is written, and not before.
+func (p *packer) write(ctx context.Context, ready *bundle.Prepared, w io.Writer, o *bundle.WriteOptions, unread bool) (sum bundle.Summary, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	if p.pulled != nil {
+		g.Go(func() error { return p.pulled.Fetch(ctx, &mirror.FetchOptions{Unread: unread}) })
+	}
+	g.Go(func() error {
+		var err error
+		sum, err = ready.Write(ctx, w, o)
+		return err
+	})
+	return sum, g.Wait()
+}
+
+// keep notes in the layout what was fetched and built.
+func (p *packer) keep(ctx context.Context) error {
+	if p.store == nil {
+		return nil
+	}
+	var absent layout.Absent
+	if p.pulled != nil {
+		absent = p.pulled.Absent
+	}
+	return p.store.Add(ctx, absent, p.fresh...)
 }
 
 // styleNames puts the bare tag where some readers look for it. The full reference
@@ -225,35 +319,4 @@ func (p *packer) addEntries(ctx context.Context, s source, src layout.Partial, e
 		p.selected(got.Entries[i], sel)
 	}
 	return p.addPart(src, got.Absent, got.Entries)
-}
-
-// pull fetches what is in registries. absent is what was not asked for.
-func (p *packer) pull(ctx context.Context, refs []layout.Reference) (all []ocispec.Descriptor, absent layout.Absent, err error) {
-	if len(refs) == 0 {
-		return nil, nil, nil
-	}
-	hosts := make([]string, len(refs))
-	for i, r := range refs {
-		hosts[i] = r.Registry
-	}
-	client, err := newClient(p.c, p.ui, hosts...)
-	if err != nil {
-		return nil, nil, err
-	}
-	o := pullOptions(p.c)
-	o.NoReferrers, o.Platforms = p.c.Bool("no-referrers"), p.platforms
-	o.AllowNondistributable = p.c.Bool("allow-nondistributable")
-	pulled, err := client.Pull(ctx, refs, p.store, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	p.fetched, p.reused = pulled.Fetched, pulled.Reused
-	absent = layout.Absent{}
-	for i, sel := range pulled.Selections {
-		p.selected(pulled.Entries[i], sel)
-		if sel.Of == nil {
-			maps.Copy(absent, sel.Absent)
-		}
-	}
-	return slices.Concat(pulled.Entries, pulled.Referrers), absent, nil
 }
