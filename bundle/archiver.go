@@ -24,6 +24,11 @@ func workers(jobs int) int {
 	return min(runtime.GOMAXPROCS(0), 6)
 }
 
+var (
+	zstdLevels = [...]zstd.EncoderLevel{zstd.SpeedDefault, zstd.SpeedFastest, zstd.SpeedBetterCompression, zstd.SpeedBestCompression}
+	gzipLevels = [...]int{gzip.DefaultCompression, gzip.BestSpeed, 7, gzip.BestCompression}
+)
+
 // piece is a frame on its way to the output.
 type piece struct {
 	data  []byte
@@ -82,7 +87,8 @@ func writeArchive(ctx context.Context, w io.Writer, src layout.Source, a *archiv
 	ar.plain = newBuffers(size, 2*jobs+2)
 	ar.frames = newBuffers(int(compressBound(int64(size))), 2*jobs+2)
 	if o.Compression == Zstd {
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(jobs), zstd.WithWindowSize(FrameSize), zstd.WithLowerEncoderMem(true))
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(jobs), zstd.WithEncoderLevel(zstdLevels[o.Level]),
+			zstd.WithWindowSize(FrameSize), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			return err
 		}
@@ -161,7 +167,10 @@ func (ar *archiver) write(ctx context.Context, w io.Writer, tokens chan struct{}
 	defer o.Progress.Finish(phase)
 	var gz *gzip.Writer
 	if o.Compression == Gzip {
-		gz = gzip.NewWriter(w)
+		var err error
+		if gz, err = gzip.NewWriterLevel(w, gzipLevels[o.Level]); err != nil {
+			return err
+		}
 		w = gz
 	}
 	var table []seekEntry

@@ -134,6 +134,10 @@ func (r *Reader) Close() error {
 	return r.close()
 }
 
+// UnpackedSize is how much room the content takes, in bytes: that of the archive
+// without compression. It is 0 for a directory.
+func (r *Reader) UnpackedSize() int64 { return r.content.bytes() }
+
 // Digest is the identity of the bundle: the sha256 digest of its index.json.
 func (r *Reader) Digest() digest.Digest { return digest.FromBytes(r.raw) }
 

@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -37,9 +38,34 @@ func CompressionFor(name string) (Compression, error) {
 	return 0, layout.Errorf(layout.ClassName, "the name %q does not tell the format: end it in .tar.zst, .tar or .tar.gz", name)
 }
 
+// Level is how much is spent on compressing, for [Zstd] and [Gzip]. Blobs that do not
+// compress cost the same at every level.
+type Level uint8
+
+// The levels of compression.
+const (
+	LevelDefault Level = iota
+	LevelFastest
+	LevelBetter
+	LevelBest
+)
+
+var levelNames = []string{"default", "fastest", "better", "best"}
+
+// ParseLevel reads the name of a level: fastest, default, better or best.
+//
+// Error: [layout.ClassName].
+func ParseLevel(s string) (Level, error) {
+	if i := slices.Index(levelNames, s); i >= 0 {
+		return Level(i), nil
+	}
+	return 0, layout.Errorf(layout.ClassName, "level %q: it is fastest, default, better or best", s)
+}
+
 // WriteOptions are the options of [Write]. nil stands for the defaults.
 type WriteOptions struct {
 	Compression Compression
+	Level       Level
 	// Jobs is how many blobs are read and compressed at once. 0 means one for
 	// each processor, up to 4. Each takes about 20 MiB.
 	Jobs int

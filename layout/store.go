@@ -51,7 +51,7 @@ type StoreOptions struct {
 	// lock is taken and nothing is written.
 	ReadOnly bool
 
-	// Durable brings each blob to the disk before Push returns, as a layout
+	// Durable brings the blobs to the disk before Export returns, as a layout
 	// needs that is handed to others. In airdeck's own layout a blob that a
 	// power cut tore is found by its digest and fetched again.
 	Durable bool
@@ -321,7 +321,7 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 		}
 		return err
 	}
-	if err := f.commit(s.durable); err != nil {
+	if err := f.commit(s.durable && !canSyncAll); err != nil {
 		return err
 	}
 	s.setWhole(d)
@@ -352,6 +352,11 @@ func (s *Store) Export(ctx context.Context, index []byte) error {
 	}
 	if err := s.sweep(ctx, needed, &Pruned{}); err != nil {
 		return err
+	}
+	if s.durable && canSyncAll {
+		if err := syncAll(s.root); err != nil {
+			return Errorf(ClassLocal, "layout %s: %w", s.root.Name(), err)
+		}
 	}
 	if err := WriteFile(s.root, ocispec.ImageIndexFile, index); err != nil {
 		return err

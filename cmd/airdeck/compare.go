@@ -35,7 +35,7 @@ func compare(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
+	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First(), nil)
 	if err != nil {
 		return err
 	}

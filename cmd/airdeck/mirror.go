@@ -81,7 +81,7 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 }
 
 func mirrorBundle(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Client, dest mirror.Destination, res *mirrored) error {
-	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
+	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First(), nil)
 	if err != nil {
 		return err
 	}
@@ -94,6 +94,11 @@ func mirrorBundle(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Cl
 	if c.Bool("dry-run") {
 		return errors.Join(plan.Refused(), showPlan(ui, plan))
 	}
+	if err := plan.Refused(); err != nil {
+		return err
+	}
+	blobs, bytes := plan.ToSend()
+	ui.progress().Note(fmt.Sprintf("to send: %s, %s", count(blobs, "blob"), size(bytes)))
 	res.Report, err = plan.Push(ctx)
 	return err
 }

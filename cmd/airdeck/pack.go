@@ -29,6 +29,7 @@ func packCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE`"},
 			&cli.StringFlag{Name: "from", Usage: "read further sources from `FILE`, one a line; # begins a comment"},
 			&cli.StringFlag{Name: "ref-style", Value: "full", Usage: "name the entries by their `full` reference, or by the tag, for readers of one repository (oras, regctl)"},
+			&cli.StringFlag{Name: "level", Value: "default", Usage: "compress `fastest`, default, better or best; what is compressed already costs the same"},
 			&cli.StringFlag{Name: "platform", Usage: "of images for several platforms take those in `LIST` only, such as linux/arm64,linux/amd64"},
 			&cli.BoolFlag{Name: "allow-nondistributable", Usage: "leave out layers that are not to be distributed, where the source does not have them"},
 			&cli.BoolFlag{Name: "no-referrers", Usage: "leave what refers to the artifacts: signatures, attestations, SBOMs"},
@@ -69,6 +70,10 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	if s := c.String("ref-style"); s != "full" && s != "tag" {
 		return usagef("--ref-style %q: it is full or tag", s)
 	}
+	level, err := bundle.ParseLevel(c.String("level"))
+	if err != nil {
+		return usagef("--%s", err)
+	}
 	platforms, err := packPlatforms(c)
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	o := &bundle.WriteOptions{Compression: compression, Jobs: c.Int("jobs"), Progress: ui.progress()}
+	o := &bundle.WriteOptions{Compression: compression, Level: level, Jobs: c.Int("jobs"), Progress: ui.progress()}
 	// What has left by a pipe can't be written again, so there the layout's blobs are
 	// read once more beforehand.
 	unread := out != "-"

@@ -110,8 +110,9 @@ func showReport(ui *ui, name string, rep *bundle.Report) error {
 	})
 }
 
-// openVerified opens a bundle and verifies all of it. The caller closes it.
-func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (v *bundle.Verified, closeBundle func(), err error) {
+// openVerified opens a bundle and verifies all of it. The caller closes it. before,
+// where there is one, may refuse it when it is open.
+func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string, before func(*bundle.Reader) error) (v *bundle.Verified, closeBundle func(), err error) {
 	expect, err := expected(c)
 	if err != nil {
 		return nil, nil, err
@@ -119,6 +120,11 @@ func openVerified(ctx context.Context, c *cli.Context, ui *ui, name string) (v *
 	r, err := openBundle(ctx, c, ui, name)
 	if err != nil {
 		return nil, nil, err
+	}
+	if before != nil {
+		if err := before(r); err != nil {
+			return nil, nil, errors.Join(err, r.Close())
+		}
 	}
 	v, rep, err := r.Verify(ctx, &bundle.VerifyOptions{Expect: expect, Jobs: c.Int("jobs"), Progress: ui.progress()})
 	if err != nil {
@@ -152,7 +158,7 @@ func unpack(ctx context.Context, c *cli.Context, ui *ui) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w: name a directory that is not there", dir, layout.ErrExists)
 	}
-	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
+	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First(), func(r *bundle.Reader) error { return checkUnpack(ui, r, dir) })
 	if err != nil {
 		return err
 	}
@@ -167,10 +173,39 @@ func unpack(ctx context.Context, c *cli.Context, ui *ui) error {
 	})
 }
 
+// partialDir is beside dir, so that a rename never crosses a file system.
+func partialDir(dir string) string {
+	return filepath.Join(filepath.Dir(dir), ".airdeck-partial-"+filepath.Base(dir))
+}
+
+// checkUnpack says what unpacking will write, and refuses what the disk has no room
+// for. What an interrupted run has written is there already.
+func checkUnpack(ui *ui, r *bundle.Reader, dir string) error {
+	need := r.UnpackedSize()
+	_ = filepath.WalkDir(partialDir(dir), func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			if fi, err := e.Info(); err == nil {
+				need -= fi.Size()
+			}
+		}
+		return nil // what can't be looked at counts as not there
+	})
+	free, err := layout.CheckSpace(layout.Need{Path: dir, Bytes: max(need, 0)})
+	if err != nil {
+		return err
+	}
+	text := "to write: " + size(need)
+	if free >= 0 {
+		text += "; free: " + size(free)
+	}
+	ui.progress().Note(text)
+	return nil
+}
+
 // unpackTo writes into a directory beside dir, which a second run goes on with,
 // and renames it.
 func unpackTo(ctx context.Context, c *cli.Context, ui *ui, v *bundle.Verified, dir string) error {
-	partial := filepath.Join(filepath.Dir(dir), ".airdeck-partial-"+filepath.Base(dir))
+	partial := partialDir(dir)
 	store, err := layout.OpenStore(ctx, partial, &layout.StoreOptions{Durable: true, Exclusive: true, Progress: ui.progress()})
 	if err != nil {
 		return err
