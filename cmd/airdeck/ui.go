@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,7 +26,7 @@ type ui struct {
 func newUI(c *cli.Context) *ui {
 	u := &ui{quiet: c.Bool("quiet"), json: c.Bool("json")}
 	if !u.quiet && term.IsTerminal(int(os.Stderr.Fd())) {
-		u.bars = &bars{shown: map[string]*progressbar.ProgressBar{}}
+		u.bars = &bars{}
 	}
 	return u
 }
@@ -52,42 +53,78 @@ func (u *ui) progress() layout.Progress {
 	}
 }
 
-// bars draws one bar for each phase that is running.
+// bars draws the bar of one phase at a time: of those that run beside each other, the
+// one that began first. What the others do is counted, so that theirs begin where
+// they are.
 type bars struct {
-	mu    sync.Mutex
-	shown map[string]*progressbar.ProgressBar
+	mu      sync.Mutex
+	running []*phase
+	bar     *progressbar.ProgressBar // of running[0]; nil where its length is 0
+}
+
+// phase is what is known of a step that has begun.
+type phase struct {
+	name        string
+	total, done int64
 }
 
 func (b *bars) event(e layout.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	bar := b.shown[e.Phase]
+	i := slices.IndexFunc(b.running, func(p *phase) bool { return p.name == e.Phase })
 	switch e.Kind {
 	case layout.EventStart:
-		// A bar of zero bytes would be taken for one without an end.
-		if e.Bytes == 0 {
+		b.running = append(b.running, &phase{name: e.Phase, total: e.Bytes})
+		if len(b.running) == 1 {
+			b.draw()
+		}
+	case layout.EventAdvance:
+		if i < 0 {
 			return
 		}
-		b.shown[e.Phase] = progressbar.NewOptions64(e.Bytes,
-			progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(e.Phase),
-			progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true), progressbar.OptionShowCount(),
-			progressbar.OptionUseIECUnits(true),
-			progressbar.OptionThrottle(100e6), progressbar.OptionFullWidth(),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
-	case layout.EventAdvance:
-		if bar != nil {
-			_ = bar.Add64(e.Bytes)
+		b.running[i].done += e.Bytes
+		if i == 0 && b.bar != nil {
+			_ = b.bar.Add64(e.Bytes)
 		}
 	case layout.EventFinish:
-		if bar != nil {
-			_ = bar.Clear()
-			delete(b.shown, e.Phase)
+		if i < 0 {
+			return
+		}
+		b.running = slices.Delete(b.running, i, i+1)
+		if i == 0 {
+			b.clear()
+			b.draw()
 		}
 	case layout.EventNote:
-		for _, bar := range b.shown {
-			_ = bar.Clear()
+		if b.bar != nil {
+			_ = b.bar.Clear()
 		}
 		fmt.Fprintln(stderr, "note: "+oneLine(e.Text))
+	}
+}
+
+func (b *bars) clear() {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+		b.bar = nil
+	}
+}
+
+// draw begins the bar of the phase that is the first now.
+func (b *bars) draw() {
+	// A bar of zero bytes would be taken for one without an end.
+	if len(b.running) == 0 || b.running[0].total == 0 {
+		return
+	}
+	p := b.running[0]
+	b.bar = progressbar.NewOptions64(p.total,
+		progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(p.name),
+		progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true), progressbar.OptionShowCount(),
+		progressbar.OptionUseIECUnits(true),
+		progressbar.OptionThrottle(100e6), progressbar.OptionFullWidth(),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+	if p.done > 0 {
+		_ = b.bar.Set64(p.done)
 	}
 }
 
