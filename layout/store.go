@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -37,6 +38,7 @@ type Store struct {
 
 	mu    sync.Mutex
 	whole map[digest.Digest]int64 // sizes of the blobs seen whole by this Store
+	dirs  map[digest.Algorithm]*os.Root
 }
 
 var (
@@ -87,7 +89,7 @@ func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error)
 	if err != nil {
 		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
 	}
-	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]int64{}}
+	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]int64{}, dirs: map[digest.Algorithm]*os.Root{}}
 	if err := s.prepare(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("layout %s: %w", dir, err)
@@ -198,6 +200,11 @@ func (s *Store) Close() error {
 	if s.use != nil {
 		s.use.Close()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.dirs {
+		d.Close()
+	}
 	return s.root.Close()
 }
 
@@ -212,25 +219,68 @@ func blobPath(d digest.Digest) string {
 	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
+// dir gives the folder of the blobs of an algorithm. It is opened once: to go down
+// from the root for each of a hundred thousand blobs takes longer than to read
+// them.
+func (s *Store) dir(a digest.Algorithm, create bool) (*os.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.dirs[a]; d != nil {
+		return d, nil
+	}
+	name := path.Join(ocispec.ImageBlobsDir, a.String())
+	if create {
+		if err := s.root.MkdirAll(name, 0o755); err != nil {
+			return nil, Errorf(ClassLocal, "%w", err)
+		}
+	}
+	d, err := s.root.OpenRoot(name)
+	if err == nil {
+		s.dirs[a] = d
+	}
+	return d, err
+}
+
+// open opens the file of a blob.
+func (s *Store) open(d digest.Digest) (*os.File, fs.FileInfo, error) {
+	dir, err := s.dir(d.Algorithm(), false)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := dir.OpenFile(d.Encoded(), openBlob, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		f.Close()
+	}
+	return f, fi, err
+}
+
+// isSystemError tells a fault of this machine, such as too many open files, from a
+// path that leads where it should not, which [os.Root] refuses by itself.
+func isSystemError(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.ELOOP && errno != syscall.ENOTDIR
+}
+
 // Fetch implements [Source].
 func (s *Store) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := CheckDescriptor(d); err != nil {
 		return nil, err
 	}
-	// Asked before it is opened: opening a fifo would wait for a writer.
-	fi, err := s.root.Stat(blobPath(d.Digest))
+	f, fi, err := s.open(d.Digest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("layout %s: %s: %w", s.root.Name(), d.Digest, ErrNotFound)
-	case err != nil || !fi.Mode().IsRegular():
-		return nil, Errorf(ClassLayout, "layout %s: the blob %s is no regular file in it", s.root.Name(), d.Digest)
-	}
-	f, err := s.root.Open(blobPath(d.Digest))
-	if err != nil {
-		return nil, Errorf(ClassLocal, "%w", err)
-	}
-	fi, err = f.Stat()
-	if err == nil && fi.Size() != d.Size {
+	case isSystemError(err):
+		return nil, Errorf(ClassLocal, "layout %s: %w", s.root.Name(), err)
+	case err != nil:
+		return nil, Errorf(ClassLayout, "layout %s: the blob %s is no file in it: %w", s.root.Name(), d.Digest, err)
+	case !fi.Mode().IsRegular():
+		err = Errorf(ClassLayout, "layout %s: the blob %s is no regular file in it", s.root.Name(), d.Digest)
+	case fi.Size() != d.Size:
 		err = &CorruptError{Descriptor: d, Read: fi.Size()}
 	}
 	if err != nil {
@@ -275,7 +325,11 @@ func (s *Store) Glance(_ context.Context, d ocispec.Descriptor) (bool, error) {
 	if err := CheckDescriptor(d); err != nil {
 		return false, err
 	}
-	fi, err := s.root.Lstat(blobPath(d.Digest))
+	var fi fs.FileInfo
+	dir, err := s.dir(d.Digest.Algorithm(), false)
+	if err == nil {
+		fi, err = dir.Lstat(d.Digest.Encoded())
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
@@ -306,11 +360,10 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	if s.knownWhole(d) {
 		return nil
 	}
-	name := blobPath(d.Digest)
-	if err := s.root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return Errorf(ClassLocal, "%w", err)
+	if _, err := s.dir(d.Digest.Algorithm(), true); err != nil {
+		return err
 	}
-	f, err := createFile(s.root, lockDir, name)
+	f, err := createFile(s.root, lockDir, blobPath(d.Digest))
 	if err != nil {
 		return err
 	}

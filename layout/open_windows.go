@@ -1,0 +1,6 @@
+package layout
+
+import "os"
+
+// openBlob opens a blob for reading.
+const openBlob = os.O_RDONLY
