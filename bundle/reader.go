@@ -145,9 +145,20 @@ func (r *Reader) Digest() digest.Digest { return digest.FromBytes(r.raw) }
 func (r *Reader) Index() ocispec.Index { return r.index }
 
 // Walk visits the graph below root as [layout.Walk] does. The manifests hash to
-// their digests; whether the blobs do is not known.
-func (r *Reader) Walk(ctx context.Context, root ocispec.Descriptor, visit func(layout.Node) error) error {
-	return untrusted(layout.Walk(ctx, r.content, root, visit))
+// their digests; whether the blobs do is not known. missing, where it is not nil, is
+// called for manifests below root that are not there.
+func (r *Reader) Walk(ctx context.Context, root ocispec.Descriptor, visit func(layout.Node) error, missing func(ocispec.Descriptor)) error {
+	w := layout.Walker{Source: r.content, Visit: visit}
+	if missing != nil {
+		w.Fault = func(d ocispec.Descriptor, err error) error {
+			if d.Digest == root.Digest || !errors.Is(err, layout.ErrNotFound) {
+				return err
+			}
+			missing(d)
+			return nil
+		}
+	}
+	return untrusted(w.Walk(ctx, root))
 }
 
 // Absent is what the index says is left out.

@@ -1,11 +1,14 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -161,7 +164,7 @@ var requestPolicy = retry.GenericPolicy{
 		}
 		// What is not implemented will not be in a minute either.
 		return resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests ||
-			resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
+			resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented && !isVerdict(resp), nil
 	},
 	Backoff: func(attempt int, resp *http.Response) time.Duration {
 		if resp != nil {
@@ -174,6 +177,34 @@ var requestPolicy = retry.GenericPolicy{
 	MinWait: 100 * time.Millisecond,
 	MaxWait: 2 * time.Minute,
 }
+
+// isVerdict reports whether a registry has refused a manifest for what is in it,
+// whatever status it gives that: distribution answers 500 where it does not like
+// the addresses of a layer. The body can be read again.
+func isVerdict(resp *http.Response) bool {
+	if resp.Request == nil || resp.Request.Method != http.MethodPut {
+		return false
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorSize))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(b), resp.Body), resp.Body}
+	var said struct{ Errors []struct{ Code string } }
+	if err != nil || json.Unmarshal(b, &said) != nil {
+		return false
+	}
+	for _, e := range said.Errors {
+		switch e.Code {
+		case errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeManifestUnknown:
+			return true
+		}
+	}
+	return false
+}
+
+// maxErrorSize bounds what is read of an answer that says what went wrong, in bytes.
+const maxErrorSize = 64 << 10
 
 // retryAfter reads both forms of RFC 9110, section 10.2.3.
 func retryAfter(v string) (time.Duration, bool) {

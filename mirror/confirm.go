@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -25,16 +26,17 @@ type Fidelity struct {
 
 // Text is the fidelity in a few words.
 func (f *Fidelity) Text() string {
-	n, ways := 0, ""
+	n := 0
+	var ways []string
 	for _, way := range []string{ViaAPI, ViaTag, ViaCosign} {
 		if f.Found[way] > 0 {
 			n += f.Found[way]
-			ways += " by " + way
+			ways = append(ways, way)
 		}
 	}
 	s := "digest and tag equal"
 	if f.Referrers > 0 {
-		s += fmt.Sprintf(", %d of %d referrers found%s", n, f.Referrers, ways)
+		s += fmt.Sprintf(", %d of %d referrers found by %s", n, f.Referrers, strings.Join(ways, " and "))
 	}
 	return s
 }

@@ -78,14 +78,16 @@ func (rep *ArtifactReport) fail(op string, err error) {
 // none is.
 func (r *Report) Err() error {
 	var (
-		first error
-		lost  *lostError
+		first     error
+		lost      *lostError
+		dependent *dependentError
 	)
 	failed := 0
 	for _, a := range r.Artifacts {
 		if a.err != nil {
 			failed++
-			if errors.As(a.err, &lost) || first == nil {
+			// What failed by itself tells more than what failed with it.
+			if errors.As(a.err, &lost) || first == nil || errors.As(first, &dependent) {
 				first = a.err
 			}
 		}
@@ -181,7 +183,7 @@ func (r *pusher) group(ctx context.Context, group []*Planned, rows map[*Planned]
 		}
 		for _, s := range a.subjects {
 			if rows[s].err != nil {
-				rep.fail("push", fmt.Errorf("what it belongs to was not pushed: %s", rows[s].Target))
+				rep.fail("push", &dependentError{"what it belongs to was not pushed: " + rows[s].Target})
 			}
 		}
 		if rep.err == nil {
@@ -206,6 +208,11 @@ func (r *pusher) group(ctx context.Context, group []*Planned, rows map[*Planned]
 		}
 	}
 }
+
+// dependentError says that something failed because of something else.
+type dependentError struct{ text string }
+
+func (e *dependentError) Error() string { return e.text }
 
 // scoped asks for one token for all requests of an artifact.
 func scoped(ctx context.Context, a *Planned) context.Context {
@@ -235,7 +242,7 @@ func (r *pusher) content(ctx context.Context, a *Planned) error {
 func (r *pusher) tag(ctx context.Context, a *Planned, rows map[*Planned]*ArtifactReport) error {
 	for _, c := range a.companions {
 		if rows[c].err != nil && !slices.Contains(a.subjects, c) {
-			return fmt.Errorf("what cosign keeps beside it was not pushed: %s", rows[c].Target)
+			return &dependentError{"what cosign keeps beside it was not pushed: " + rows[c].Target}
 		}
 	}
 	if a.Reference.Tag == "" || a.Tag == TagSame {
@@ -423,7 +430,7 @@ func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor,
 			return cerr
 		}
 		if err = put(); err != nil && missesContent(err) && !complete {
-			return layout.Errorf(layout.ClassRemote, "manifest %s is carried in part, and the registry takes it whole or not at all: pack all platforms or a single one, and every layer: %w", m.Digest, err)
+			return layout.Errorf(layout.ClassRemote, "manifest %s is carried in part, and the registry takes it whole or not at all: pack all platforms or a single one, and every layer, or have the registry allow it: %w", m.Digest, err)
 		}
 	}
 	if err != nil {

@@ -42,6 +42,7 @@ type inspectedManifest struct {
 	Platform     string               `json:"platform,omitempty"`
 	Size         int64                `json:"size"`
 	Absent       bool                 `json:"absent,omitempty"`     // left out, as the index says
+	Missing      bool                 `json:"missing,omitempty"`    // not there, and the index does not say so
 	PlatformOf   digest.Digest        `json:"platformOf,omitempty"` // the index of which it is one platform
 	Uncovered    []digest.Digest      `json:"uncovered,omitempty"`  // what belongs to that index and is not here
 	Blobs        []*inspectedBlob     `json:"blobs,omitempty"`
@@ -67,7 +68,7 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer r.Close()
-	in := &inspector{r: r, absent: r.Absent(), users: map[digest.Digest][]string{}}
+	in := &inspector{r: r, absent: r.Absent(), missing: map[digest.Digest]bool{}, users: map[digest.Digest][]string{}}
 	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
 	var all []*inspectedManifest
 	for _, e := range layout.ResolveNames(r.Index().Manifests) {
@@ -82,7 +83,7 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 		in.share(m, nameOf(m))
 	}
 	return ui.result(res, func(p func(string, ...any)) {
-		p("%s: %s", oneLine(c.Args().First()), count(len(res.Artifacts), "artifact"))
+		p("%s: %s", oneLine(c.Args().First()), count(len(r.Index().Manifests), "artifact"))
 		for _, m := range res.Artifacts {
 			showManifest(p, m, "")
 		}
@@ -94,9 +95,10 @@ func nameOf(m *inspectedManifest) string { return cmp.Or(m.Reference, m.Digest.S
 
 // inspector builds the tree of each artifact.
 type inspector struct {
-	r      *bundle.Reader
-	absent layout.Absent
-	users  map[digest.Digest][]string // by blob: the artifacts that need it
+	r       *bundle.Reader
+	absent  layout.Absent
+	missing map[digest.Digest]bool
+	users   map[digest.Digest][]string // by blob: the artifacts that need it
 }
 
 func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspectedManifest, error) {
@@ -108,7 +110,7 @@ func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspe
 			in.users[n.Digest] = append(in.users[n.Digest], cmp.Or(layout.EntryName(e), e.Digest.String()))
 		}
 		return nil
-	})
+	}, func(d ocispec.Descriptor) { in.missing[d.Digest] = true })
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (in *inspector) tree(ctx context.Context, d ocispec.Descriptor, nodes map[d
 			if err != nil {
 				return nil, err
 			}
-			sub.Absent = absent
+			sub.Absent, sub.Missing = absent, in.missing[c.Digest]
 			out.Manifests = append(out.Manifests, sub)
 			continue
 		}
@@ -171,7 +173,7 @@ func indexKind(children []*inspectedManifest) string {
 	kind := ""
 	for _, c := range children {
 		switch {
-		case c.Absent || strings.HasPrefix(c.Platform, "unknown/"):
+		case c.Absent || c.Missing || strings.HasPrefix(c.Platform, "unknown/"):
 		case kind != "" && c.Kind != kind:
 			return "index"
 		default:
@@ -237,8 +239,12 @@ func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 		p("%s%s", indent, oneLine(m.Reference))
 		indent += "  "
 	}
-	if m.Absent {
+	switch {
+	case m.Absent:
 		p("%s%s %s, left out", indent, strings.Join(head, " "), m.Digest)
+		return
+	case m.Missing:
+		p("%s%s %s, missing", indent, strings.Join(head, " "), m.Digest)
 		return
 	}
 	p("%s%s %s", indent, strings.Join(head, " "), m.Digest)

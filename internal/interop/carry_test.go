@@ -74,19 +74,8 @@ func carry(t *testing.T, a *server, bundle, program string) {
 // inspected checks what inspect says of the bundle.
 func inspected(t *testing.T, m *machine, a *server, bundle string) {
 	t.Helper()
-	type blob struct {
-		Title, Digest string
-		SharedWith    []string
-	}
-	got := jsonOf[struct {
-		Digest    string
-		Artifacts []struct {
-			Reference, Kind, Title, Digest string
-			Blobs                          []blob
-		}
-	}](m, "inspect", bundle)
 	kinds := map[string]int{}
-	for _, art := range got.Artifacts {
+	for _, art := range jsonOf[inspectReport](m, "inspect", bundle).Artifacts {
 		kinds[art.Kind]++
 		repository := strings.TrimSuffix(strings.TrimPrefix(art.Reference, a.addr+"/"), ":v1")
 		if d := digestOf(a.manifest(repository, "v1")); art.Digest != d {
@@ -98,7 +87,7 @@ func inspected(t *testing.T, m *machine, a *server, bundle string) {
 			}
 		}
 	}
-	if kinds["deck"] != 3 || kinds["image"] != 2 || kinds["index"] != 1 {
+	if kinds["deck"] != 3 || kinds["image"] != 2 || kinds["image index"] != 1 {
 		t.Errorf("inspect finds %v", kinds)
 	}
 }

@@ -126,6 +126,54 @@ func (m *machine) pushDocker(a *server) string {
 	return ref
 }
 
+// pushPlatforms has crane make an index of one image for each platform, and gives
+// the digests of the images. They share a layer, and each has one of its own.
+func (m *machine) pushPlatforms(a *server, repository string, platforms ...string) []string {
+	m.t.Helper()
+	ref := a.addr + "/" + repository + ":v1"
+	base := a.addr + "/" + repository + ":base"
+	writeFile(m.t, m.path("shared"), []byte("shared"))
+	m.run("tar", "-cf", "shared.tar", "shared")
+	m.run("crane", "append", "--oci-empty-base", "-f", "shared.tar", "-t", base)
+	index := []string{"index", "append", "-t", ref}
+	var digests []string
+	for _, p := range platforms {
+		name := strings.ReplaceAll(p, "/", "-")
+		one := a.addr + "/" + repository + ":" + name
+		writeFile(m.t, m.path(name), []byte(repository+" for "+p))
+		m.run("tar", "-cf", name+".tar", name)
+		m.run("crane", "append", "-b", base, "-f", name+".tar", "-t", one)
+		m.run("crane", "mutate", one, "--set-platform", p, "-t", one)
+		index = append(index, "-m", one)
+		digests = append(digests, m.digest(one))
+	}
+	m.run("crane", index...)
+	return digests
+}
+
+// pushDockerList has skopeo make a manifest list of Docker's, with manifests of
+// Docker's, from an index.
+func (m *machine) pushDockerList(a *server, from, to string) {
+	m.t.Helper()
+	m.skopeo("copy", "--all", "--format", "v2s2", "--src-tls-verify=false", "--dest-tls-verify=false",
+		"docker://"+a.addr+"/"+from+":v1", "docker://"+a.addr+"/"+to+":v1")
+	list := a.manifest(to, "v1")
+	if !bytes.Contains(list, []byte("vnd.docker.distribution.manifest.list.v2+json")) || bytes.Contains(list, []byte("vnd.oci.")) {
+		m.t.Fatalf("that is no manifest list of Docker's: %s", list)
+	}
+	for _, c := range childrenOf(m.t, list).Manifests {
+		if raw := a.manifest(to, c.Digest.String()); bytes.Contains(raw, []byte("vnd.oci.")) {
+			m.t.Fatalf("that is no manifest of Docker's: %s", raw)
+		}
+	}
+}
+
+// digest is what crane says that a reference names.
+func (m *machine) digest(ref string) string {
+	m.t.Helper()
+	return string(bytes.TrimSpace(m.run("crane", "digest", ref)))
+}
+
 func digestOf(b []byte) string {
 	h := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(h[:])
@@ -209,7 +257,7 @@ func (m *machine) sameArtifact(a, b place) {
 	}
 	d := digestOf(want)
 	for _, p := range []place{a, b} {
-		if got := string(bytes.TrimSpace(m.run("crane", "digest", p.String()))); got != d {
+		if got := m.digest(p.String()); got != d {
 			m.t.Errorf("crane digest %s: %s, want %s", p, got, d)
 		}
 	}

@@ -57,10 +57,9 @@ func TestForeign(t *testing.T) {
 // under the digest want.
 func reads(t *testing.T, m *machine, from place, want string, b *server, file string) {
 	m.airdeck("verify", file)
-	type artifact struct{ Digest string }
-	got := jsonOf[struct{ Artifacts []artifact }](m, "inspect", file)
+	got := jsonOf[inspectReport](m, "inspect", file)
 	// oras lists what is below an index beside it.
-	if !slices.Contains(got.Artifacts, artifact{want}) {
+	if !slices.ContainsFunc(got.Artifacts, func(a inspectedArtifact) bool { return a.Digest == want }) {
 		t.Errorf("inspect finds %+v, want %s", got.Artifacts, want)
 	}
 	if strings.Contains(file, ".tar") {

@@ -56,17 +56,25 @@ fi
 command -v go >/dev/null || fail "there is no go: https://go.dev/doc/install"
 mkdir -p "$bin" "$tools/stamps"
 
-# tool NAME PACKAGE VERSION: a newer pin has another stamp, and builds again.
-tool() {
-	stamp=$tools/stamps/$1@$3
-	if [ -x "$bin/$1" ] && [ -e "$stamp" ]; then
+# build NAME VERSION PROGRAM COMMAND...: COMMAND is a go install that makes PROGRAM,
+# which is kept as NAME. A newer version has another stamp, and is built again.
+build() {
+	name=$1 version=$2 program=$3
+	shift 3
+	stamp=$tools/stamps/$name@$version
+	if [ -x "$bin/$name" ] && [ -e "$stamp" ]; then
 		return
 	fi
-	echo "install.sh: building $1 $3" >&2
-	rm -f "$tools/stamps/$1@"*
-	GOBIN=$bin GOFLAGS='' CGO_ENABLED=0 go install "$2@$3" || fail "could not build $2@$3"
-	[ -x "$bin/$1" ] || fail "$2@$3 built no $1"
+	echo "install.sh: building $name $version" >&2
+	rm -f "$tools/stamps/$name@"*
+	GOBIN=$tools/new GOFLAGS='' CGO_ENABLED=0 "$@" || fail "could not build $name $version"
+	mv "$tools/new/$program" "$bin/$name" || fail "the build of $name $version made no $program"
 	: >"$stamp"
+}
+
+# tool NAME PACKAGE VERSION
+tool() {
+	build "$1" "$3" "${2##*/}" go install "$2@$3"
 }
 
 tool oras oras.land/oras/cmd/oras v1.3.6
@@ -75,3 +83,8 @@ tool regctl github.com/regclient/regclient/cmd/regctl v0.11.7
 tool cosign github.com/sigstore/cosign/v3/cmd/cosign v3.1.3
 tool helm helm.sh/helm/v3/cmd/helm v3.22.0
 tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2
+# The engine of Docker 29. Debian's dockerd is a tool of the suite as well.
+tool moby-dockerd github.com/moby/moby/v2/cmd/dockerd v2.0.0-beta.24
+
+fluxoci=$(dirname "$0")/fluxoci
+build fluxoci "$(cat "$fluxoci"/* | cksum | cut -d ' ' -f 1)" fluxoci go install -C "$fluxoci" -buildvcs=false .

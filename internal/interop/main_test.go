@@ -154,9 +154,44 @@ func jsonOf[T any](m *machine, args ...string) T {
 // mirrorReport is what mirror --json prints.
 type mirrorReport struct {
 	Bundle    string
-	Artifacts []struct{ Source, Target, Digest, Status, Replaced, Error string }
+	Artifacts []mirroredArtifact
 	Uploaded  int
 	Bytes     int64
 	Mounted   int
 	Manifests int
+}
+
+type mirroredArtifact struct {
+	Source, Target, Digest, Status, Replaced, Error string
+
+	PlatformOf        string
+	Absent, Uncovered []string
+}
+
+// inspectReport is what inspect --json prints.
+type inspectReport struct {
+	Digest    string
+	Artifacts []inspectedArtifact
+}
+
+type inspectedArtifact struct {
+	Reference, Kind, Title, Digest, Platform, PlatformOf string
+
+	Uncovered []string
+	Blobs     []struct {
+		Title, Digest  string
+		Config, Absent bool
+		SharedWith     []string
+	}
+	Manifests, Referrers []inspectedArtifact
+}
+
+// config is the digest of the config.
+func (a inspectedArtifact) config() string {
+	for _, b := range a.Blobs {
+		if b.Config {
+			return b.Digest
+		}
+	}
+	return ""
 }

@@ -47,8 +47,14 @@ type server struct {
 // startServer starts a server with nothing in it, on plain HTTP.
 func startServer(t *testing.T, program string) *server {
 	t.Helper()
+	return startConfigured(t, program, "")
+}
+
+// startConfigured starts a server with more in its configuration.
+func startConfigured(t *testing.T, program, more string) *server {
+	t.Helper()
 	s := newServer(t, program)
-	s.configure("")
+	s.configure(more)
 	s.start()
 	return s
 }
@@ -73,9 +79,10 @@ func newServer(t *testing.T, program string) *server {
 	return s
 }
 
-// configure writes the configuration. There is no cache of descriptors: a server
-// that remembers blobs says that they are there when their files are gone.
-func (s *server) configure(http string) {
+// configure writes the configuration, in which more follows on the section http.
+// There is no cache of descriptors: a server that remembers blobs says that they
+// are there when their files are gone.
+func (s *server) configure(more string) {
 	s.t.Helper()
 	text := fmt.Sprintf(`version: 0.1
 log: {level: info, accesslog: {disabled: false}}
@@ -85,7 +92,7 @@ storage:
 http:
   addr: %q
   secret: interop
-%s`, s.storage(), s.addr, http)
+%s`, s.storage(), s.addr, more)
 	if err := os.WriteFile(filepath.Join(s.dir, "config.yml"), []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -145,7 +152,7 @@ func (s *server) get(path string) (int, []byte) {
 	}
 	req.Header["Accept"] = []string{
 		"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
-		"application/vnd.docker.distribution.manifest.v2+json", "*/*",
+		"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json", "*/*",
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
