@@ -59,6 +59,12 @@ type Storage interface {
 // a config. Content over [MaxManifestSize] is refused with [ClassLimit] before
 // it is read.
 func ReadAll(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, error) {
+	return readInto(ctx, src, d, nil)
+}
+
+// readInto is [ReadAll] into the room that b has. What is allocated at once follows
+// the declared size only as far as it is small.
+func readInto(ctx context.Context, src Source, d ocispec.Descriptor, b []byte) ([]byte, error) {
 	if d.Size > MaxManifestSize {
 		return nil, Errorf(ClassLimit, "%s has %d bytes, over the limit of %d for a manifest", d.Digest, d.Size, MaxManifestSize)
 	}
@@ -66,19 +72,15 @@ func ReadAll(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	b, err := readBounded(rc, d.Size)
+	if b == nil {
+		b = make([]byte, 0, min(d.Size, 64<<10)+bytes.MinRead)
+	}
+	buf := bytes.NewBuffer(b[:0])
+	_, err = buf.ReadFrom(rc)
 	if cerr := rc.Close(); err == nil {
 		err = cerr
 	}
-	return b, err
-}
-
-// readBounded reads to the end. What is allocated at once follows the declared size
-// only as far as it is small.
-func readBounded(r io.Reader, size int64) ([]byte, error) {
-	b := bytes.NewBuffer(make([]byte, 0, min(size, 64<<10)+bytes.MinRead))
-	_, err := b.ReadFrom(r)
-	return b.Bytes(), err
+	return buf.Bytes(), err
 }
 
 // PushBytes stores b, whose descriptor is d.

@@ -40,6 +40,7 @@ type Walker struct {
 
 	seen   map[visited]struct{}
 	absent Absent
+	raw    []byte // room for the manifest that is being visited
 }
 
 type visited struct {
@@ -110,10 +111,11 @@ func (w *Walker) read(ctx context.Context, c Child, depth int) (Node, error) {
 	if depth > MaxIndexDepth {
 		return Node{}, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", c.Digest, MaxIndexDepth)
 	}
-	raw, err := ReadAll(ctx, w.Source, c.Descriptor)
+	raw, err := readInto(ctx, w.Source, c.Descriptor, w.raw)
 	if err != nil {
 		return Node{}, err
 	}
+	w.raw = raw
 	m, err := DecodeManifest(c.Descriptor, raw)
 	if err != nil {
 		return Node{}, err

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
@@ -59,8 +59,13 @@ type inspectedBlob struct {
 	Size       int64         `json:"size"`
 	Config     bool          `json:"config,omitempty"`
 	Absent     bool          `json:"absent,omitempty"`     // left out, as the index says
-	SharedWith []string      `json:"sharedWith,omitempty"` // other artifacts of the bundle
+	SharedWith []string      `json:"sharedWith,omitempty"` // other artifacts of the bundle, the first maxShown
+	Shared     int           `json:"shared,omitempty"`     // how many there are
 }
+
+// maxShown bounds the artifacts that are named for each blob: an empty config may be
+// in all of them.
+const maxShown = 20
 
 func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 	r, err := openBundle(ctx, c, ui, c.Args().First())
@@ -68,7 +73,7 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer r.Close()
-	in := &inspector{r: r, absent: r.Absent(), missing: map[digest.Digest]bool{}, users: map[digest.Digest][]string{}}
+	in := &inspector{r: r, absent: r.Absent(), missing: map[digest.Digest]bool{}, users: map[digest.Digest]users{}}
 	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
 	var all []*inspectedManifest
 	for _, e := range layout.ResolveNames(r.Index().Manifests) {
@@ -98,16 +103,32 @@ type inspector struct {
 	r       *bundle.Reader
 	absent  layout.Absent
 	missing map[digest.Digest]bool
-	users   map[digest.Digest][]string // by blob: the artifacts that need it
+	names   []string                // of the artifacts
+	users   map[digest.Digest]users // by blob
+}
+
+// users are the artifacts that need a blob, by their places in a list. Most blobs
+// have one, and there may be a hundred thousand blobs.
+type users struct {
+	first int32
+	more  []int32
 }
 
 func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspectedManifest, error) {
 	nodes := map[digest.Digest]*layout.Manifest{}
+	self := int32(len(in.names))
+	in.names = append(in.names, cmp.Or(layout.EntryName(e), e.Digest.String()))
 	err := in.r.Walk(ctx, e, func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
 			nodes[n.Digest] = n.Manifest
 		} else {
-			in.users[n.Digest] = append(in.users[n.Digest], cmp.Or(layout.EntryName(e), e.Digest.String()))
+			u, ok := in.users[n.Digest]
+			if !ok {
+				u.first = self
+			} else {
+				u.more = append(u.more, self)
+			}
+			in.users[n.Digest] = u
 		}
 		return nil
 	}, func(d ocispec.Descriptor) { in.missing[d.Digest] = true })
@@ -213,9 +234,18 @@ func attach(all []*inspectedManifest) []*inspectedManifest {
 // share tells of each blob which other artifacts have it too.
 func (in *inspector) share(m *inspectedManifest, self string) {
 	for _, b := range m.Blobs {
-		for _, u := range in.users[b.Digest] {
-			if u != self && !slices.Contains(b.SharedWith, u) {
-				b.SharedWith = append(b.SharedWith, u)
+		u, ok := in.users[b.Digest]
+		if !ok || len(u.more) == 0 {
+			continue
+		}
+		b.Shared = len(u.more)
+		for i := -1; i < len(u.more) && len(b.SharedWith) < maxShown; i++ {
+			other := u.first
+			if i >= 0 {
+				other = u.more[i]
+			}
+			if name := in.names[other]; name != self {
+				b.SharedWith = append(b.SharedWith, name)
 			}
 		}
 	}
@@ -269,6 +299,9 @@ func showManifest(p func(string, ...any), m *inspectedManifest, indent string) {
 		}
 		if len(b.SharedWith) > 0 {
 			line += ", shared with " + oneLine(strings.Join(b.SharedWith, ", "))
+			if n := b.Shared - len(b.SharedWith); n > 0 {
+				line += fmt.Sprintf(" and %s more", humanize.Comma(int64(n)))
+			}
 		}
 		p("%s", line)
 	}

@@ -93,6 +93,9 @@ func usagef(format string, args ...any) error {
 // oneLine makes text from outside safe for a terminal: one line, and nothing
 // that moves the cursor or changes colours.
 func oneLine(s string) string {
+	if isPlain(s) {
+		return s
+	}
 	s = strings.ReplaceAll(s, "\n", "; ")
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
@@ -100,4 +103,15 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// isPlain reports whether a text is of printable ASCII, as nearly all are: inspect
+// shows a hundred thousand.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
