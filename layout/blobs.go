@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
@@ -151,6 +152,11 @@ func (s *Store) setWhole(d ocispec.Descriptor) {
 	s.whole[d.Digest] = d.Size
 }
 
+// copyBufferSize is how much of a blob is moved at a time, in bytes.
+const copyBufferSize = 128 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+
 // Push implements [Sink].
 func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) error {
 	if err := CheckDescriptor(d); err != nil {
@@ -167,7 +173,9 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 		return err
 	}
 	defer f.Close()
-	if _, err := io.Copy(f, NewVerifier(ctxReader{ctx, r}, d)); err != nil {
+	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(buf)
+	if _, err := io.CopyBuffer(f, ctxReader{ctx, verified(r, d)}, buf[:]); err != nil {
 		if f.err != nil {
 			err = fmt.Errorf("a blob needs %d bytes: %w", d.Size, err)
 		}

@@ -23,10 +23,21 @@ func NewVerifier(r io.Reader, d ocispec.Descriptor) io.Reader {
 
 // VerifyReadCloser is [NewVerifier] for a stream that is to be closed.
 func VerifyReadCloser(rc io.ReadCloser, d ocispec.Descriptor) io.ReadCloser {
-	return struct {
-		io.Reader
-		io.Closer
-	}{NewVerifier(rc, d), rc}
+	return &verifyCloser{verifier{r: rc, want: d, hash: d.Digest.Algorithm().Digester()}, rc}
+}
+
+type verifyCloser struct {
+	verifier
+	io.Closer
+}
+
+// verified is r if it verifies what it reads as d already, and [NewVerifier] of it
+// otherwise: nothing is hashed twice on its way from a source to a sink.
+func verified(r io.Reader, d ocispec.Descriptor) io.Reader {
+	if v, ok := r.(*verifyCloser); ok && v.n == 0 && v.want.Digest == d.Digest && v.want.Size == d.Size {
+		return r
+	}
+	return NewVerifier(r, d)
 }
 
 type verifier struct {
