@@ -95,10 +95,8 @@ func (p *plan) add(n layout.Node) error {
 // isCompressed knows the media types of what compresses no further. It decides
 // nothing but how much room a file is said to need.
 func isCompressed(mediaType string) bool {
-	switch {
-	case mediaType == "image/svg+xml":
-		return false
-	case strings.HasPrefix(mediaType, "image/"), strings.HasPrefix(mediaType, "video/"), strings.HasPrefix(mediaType, "audio/"):
+	switch mediaType {
+	case "image/png", "image/jpeg", "image/webp", "image/avif", "image/gif", "video/mp4", "video/webm":
 		return true
 	}
 	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")

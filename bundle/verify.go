@@ -201,11 +201,17 @@ func (r *Reader) narrow(ctx context.Context, platforms []ocispec.Platform, fault
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		// That there is nothing for the platforms is no fault of the bundle.
-		if err != nil && (layout.ClassOf(err) != layout.ClassMissing || errors.Is(err, layout.ErrNotFound)) {
+		// That there is nothing for the platforms is no fault of the bundle, and who
+		// takes something of it will say what there is.
+		nothing := err != nil && layout.ClassOf(err) == layout.ClassMissing && !errors.Is(err, layout.ErrNotFound)
+		if err != nil && !nothing {
 			faults.add(Fault{Class: layout.ClassOf(err), Digest: e.Digest, Message: err.Error()})
 		}
-		maps.Copy(absent, sel.Absent)
+		for d := range sel.Absent {
+			if _, _, there := r.content.extent(d); !nothing || !there {
+				absent[d] = struct{}{}
+			}
+		}
 	}
 	return &Reader{raw: r.raw, index: r.index, content: narrowed{r.content, absent}, close: r.close}, nil
 }

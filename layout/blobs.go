@@ -79,7 +79,7 @@ func (s *Store) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser, e
 	case err != nil:
 		return nil, Errorf(ClassLayout, "layout %s: the blob %s is no file in it: %w", s.root.Name(), d.Digest, err)
 	case !fi.Mode().IsRegular():
-		err = Errorf(ClassLayout, "layout %s: the blob %s is no regular file in it", s.root.Name(), d.Digest)
+		err = Errorf(ClassLayout, "layout %s: the blob %s is no regular file in it: remove what is in its place", s.root.Name(), d.Digest)
 	case fi.Size() != d.Size:
 		err = &CorruptError{Descriptor: d, Read: fi.Size()}
 	}

@@ -13,11 +13,17 @@ import (
 // https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
 var cosignEndings = []string{".sig", ".att", ".sbom"}
 
-// CosignTags are the tags under which cosign may keep what belongs to a digest.
+// MaxTagSize bounds a tag, in bytes (distribution-spec v1.1, "Pulling Manifests").
+const MaxTagSize = 128
+
+// CosignTags are the tags under which cosign may keep what belongs to a digest. There
+// are none for a sha512 digest, which is too long.
 func CosignTags(d digest.Digest) []string {
-	out := make([]string, len(cosignEndings))
-	for i, end := range cosignEndings {
-		out[i] = d.Algorithm().String() + "-" + d.Encoded() + end
+	var out []string
+	for _, end := range cosignEndings {
+		if tag := d.Algorithm().String() + "-" + d.Encoded() + end; len(tag) <= MaxTagSize {
+			out = append(out, tag)
+		}
 	}
 	return out
 }

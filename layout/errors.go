@@ -23,6 +23,9 @@ var (
 	// ErrPartial says that some artifacts were mirrored and some were not.
 	ErrPartial = errors.New("some artifacts were not mirrored")
 
+	// ErrDiffers says that a registry does not have what it was compared with.
+	ErrDiffers = errors.New("the registry differs")
+
 	// ErrConflict says that a tag names something else already.
 	ErrConflict = errors.New("the tag names something else")
 

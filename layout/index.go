@@ -115,7 +115,7 @@ func MarshalIndex(idx ocispec.Index) ([]byte, error) {
 
 // Add puts entries into the index. An entry of the same name is replaced, and an
 // entry without a name is there once. absent is what the entries lead to and the
-// layout is meant to lack.
+// layout is meant to lack, unless other entries have it.
 func (s *Store) Add(ctx context.Context, absent Absent, entries ...ocispec.Descriptor) error {
 	key := func(d ocispec.Descriptor) string { return cmp.Or(EntryName(d), d.Digest.String()) }
 	return s.UpdateIndex(ctx, func(idx *ocispec.Index) error {
@@ -124,37 +124,47 @@ func (s *Store) Add(ctx context.Context, absent Absent, entries ...ocispec.Descr
 			fresh[key(d)] = true
 		}
 		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d ocispec.Descriptor) bool { return fresh[key(d)] })
-		idx.Manifests = append(idx.Manifests, entries...)
-		old, err := AbsentOf(*idx)
+		known, err := AbsentOf(*idx)
 		if err != nil {
 			return err
 		}
-		all := maps.Clone(absent)
-		if all == nil {
-			all = Absent{}
+		if len(known)+len(absent) > 0 {
+			all := Absent{}
+			maps.Copy(all, known)
+			maps.Copy(all, absent)
+			brought := s.brought(ctx, known, idx.Manifests)
+			maps.Copy(brought, s.brought(ctx, absent, entries))
+			maps.DeleteFunc(all, func(d digest.Digest, _ struct{}) bool { return brought[d] })
+			all.Mark(idx)
 		}
-		maps.Copy(all, old)
-		s.dropPresent(all)
-		all.Mark(idx)
-		return nil
+		idx.Manifests = append(idx.Manifests, entries...)
+		return ctx.Err()
 	})
 }
 
-// Absent implements [Partial]. What is listed as absent and has come since does
-// not count.
+// brought gives what entries lead to, apart from what is absent. That a manifest is
+// in the layout does not say so: it may have been read alone.
+func (s *Store) brought(ctx context.Context, absent Absent, entries []ocispec.Descriptor) map[digest.Digest]bool {
+	out := map[digest.Digest]bool{}
+	w := Walker{
+		Source: WithAbsent(s, absent),
+		Visit: func(n Node) error {
+			out[n.Digest] = true
+			return nil
+		},
+		Fault: func(ocispec.Descriptor, error) error { return nil }, // what is damaged brings nothing
+	}
+	for _, e := range entries {
+		_ = w.Walk(ctx, e) // only ctx ends it, and the caller looks at that
+	}
+	return out
+}
+
+// Absent implements [Partial].
 func (s *Store) Absent() (Absent, error) {
 	idx, err := s.Index()
 	if err != nil {
 		return nil, err
 	}
-	a, err := AbsentOf(idx)
-	s.dropPresent(a)
-	return a, err
-}
-
-func (s *Store) dropPresent(a Absent) {
-	maps.DeleteFunc(a, func(d digest.Digest, _ struct{}) bool {
-		_, err := s.root.Lstat(blobPath(d))
-		return err == nil
-	})
+	return AbsentOf(idx)
 }

@@ -113,33 +113,39 @@ func PlatformOf(d ocispec.Descriptor) (index digest.Digest, uncovered []digest.D
 //
 // Of an index the manifests that match are carried, those that have no platform,
 // and what a builder attests of them. If nothing has to be left out for that, the
-// index is carried whole; if a single manifest is to be carried, it takes the
-// place of the index; otherwise the index is carried with manifests missing. What
-// is no image has no platform, and is carried.
+// index is carried whole; if a single manifest is to be carried, and it matches, it
+// takes the place of the index; otherwise the index is carried with manifests
+// missing. What is no image has no platform, and is carried. What a [Partial]
+// source lacks is not there to be chosen.
 //
 // Errors: [ClassMissing] with the platforms there are where none is wanted, those
 // of src and of [DecodeManifest].
 func Select(ctx context.Context, src Source, root ocispec.Descriptor, want []ocispec.Platform) (Selection, error) {
-	s := &selector{src: src, want: want, matched: make([]bool, len(want)), sel: Selection{Root: root, Absent: Absent{}}}
+	s := &selector{src: src, want: want, met: make([]bool, len(want)), carried: map[digest.Digest]bool{}, sel: Selection{Root: root, Absent: Absent{}}}
 	if len(want) == 0 {
 		return s.sel, nil
 	}
-	kept, err := s.manifest(ctx, root, 0)
-	if err != nil {
-		return s.sel, err
-	}
-	if len(kept) == 0 {
-		return s.sel, Errorf(ClassMissing, "there is nothing for %s: it has %s", formatPlatforms(want), strings.Join(s.have, ", "))
-	}
-	if len(s.have) > 0 {
-		for i, ok := range s.matched {
-			if !ok {
-				s.sel.Lacking = append(s.sel.Lacking, want[i])
-			}
+	if p, ok := src.(Partial); ok {
+		var err error
+		if s.lacking, err = p.Absent(); err != nil {
+			return s.sel, err
 		}
 	}
-	if len(s.sel.Absent) > 0 && len(kept) == 1 {
-		one := kept[0]
+	if _, err := s.manifest(ctx, root, 0); err != nil {
+		return s.sel, err
+	}
+	// A manifest may be listed for several platforms, in several indexes.
+	maps.DeleteFunc(s.sel.Absent, func(d digest.Digest, _ struct{}) bool { return s.carried[d] })
+	if len(s.matched) == 0 && (len(s.have) > 0 || len(s.carried) == 0 && len(s.sel.Absent) > 0) {
+		return s.sel, Errorf(ClassMissing, "there is nothing for %s: it has %s", formatPlatforms(want), cmp.Or(strings.Join(s.have, ", "), "no platform here"))
+	}
+	for i, ok := range s.met {
+		if !ok && len(s.have) > 0 {
+			s.sel.Lacking = append(s.sel.Lacking, want[i])
+		}
+	}
+	if len(s.sel.Absent) > 0 && len(s.matched) == 1 && !s.others {
+		one := s.matched[0]
 		s.sel.Root = ocispec.Descriptor{MediaType: one.MediaType, Digest: one.Digest, Size: one.Size, ArtifactType: one.ArtifactType}
 		s.sel.Of, s.sel.Left = &root, s.attestations
 	}
@@ -157,68 +163,70 @@ func formatPlatforms(ps []ocispec.Platform) string {
 type selector struct {
 	src     Source
 	want    []ocispec.Platform
-	matched []bool   // by wanted platform
-	have    []string // platforms that were met
+	lacking Absent // what the source is meant to lack
 	sel     Selection
 
-	attestations []digest.Digest // of what is carried
+	met          []bool   // by wanted platform: something matched
+	have         []string // platforms that there are
+	matched      []ocispec.Descriptor
+	others       bool // something that has no platform is carried
+	attestations []digest.Digest
+	carried      map[digest.Digest]bool
 }
 
-// manifest gives the manifests at or below d that are carried, attestations not
-// counted, and notes the others as absent.
-func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int) ([]ocispec.Descriptor, error) {
+// manifest reports whether anything at or below d is carried, attestations not
+// counted, and notes what is not as absent.
+func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int) (bool, error) {
+	if _, out := s.lacking[d.Digest]; out && depth > 0 {
+		s.sel.Absent[d.Digest] = struct{}{}
+		return false, nil
+	}
 	if !IsIndex(d.MediaType) {
-		ok, err := s.image(ctx, d)
-		if err != nil || !ok {
-			return nil, err
-		}
-		return []ocispec.Descriptor{d}, nil
+		return s.image(ctx, d)
 	}
 	if depth > MaxIndexDepth {
-		return nil, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d.Digest, MaxIndexDepth)
+		return false, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d.Digest, MaxIndexDepth)
 	}
 	raw, err := ReadAll(ctx, s.src, d)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	m, err := DecodeManifest(d, raw)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var kept []ocispec.Descriptor
-	here := map[digest.Digest]bool{}
 	var attestations []ocispec.Descriptor
+	below := false
 	for _, c := range m.Manifests {
 		switch {
 		case !IsManifest(c.MediaType):
-			here[c.Digest] = true
+			below, s.others = true, true
 			continue
 		case c.Annotations[annotationReferenceType] != "":
 			attestations = append(attestations, c)
 			continue
 		}
-		below, err := s.manifest(ctx, c, depth+1)
+		ok, err := s.manifest(ctx, c, depth+1)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		here[c.Digest] = here[c.Digest] || len(below) > 0
-		if len(below) == 0 {
+		if !ok {
 			s.sel.Absent[c.Digest] = struct{}{}
 		}
-		kept = append(kept, below...)
+		below = below || ok
 	}
 	for _, c := range attestations {
-		if of := digest.Digest(c.Annotations[annotationReferenceDigest]); here[of] {
-			here[c.Digest] = true
+		if s.carried[digest.Digest(c.Annotations[annotationReferenceDigest])] {
+			s.carried[c.Digest] = true
 			s.attestations = append(s.attestations, c.Digest)
 		} else {
 			s.sel.Absent[c.Digest] = struct{}{}
 		}
 	}
-	// A manifest may be listed for several platforms.
-	maps.DeleteFunc(s.sel.Absent, func(d digest.Digest, _ struct{}) bool { return here[d] })
-	slices.SortStableFunc(kept, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
-	return slices.CompactFunc(kept, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }), nil
+	if below {
+		s.carried[d.Digest] = true
+	}
+	return below, nil
 }
 
 // image reports whether a manifest is carried.
@@ -226,23 +234,33 @@ func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error
 	p := d.Platform
 	if p == nil {
 		var err error
-		if p, err = configPlatform(ctx, s.src, d); err != nil || p == nil {
-			return err == nil, err
+		if p, err = configPlatform(ctx, s.src, d); err != nil {
+			return false, err
 		}
+	}
+	if p == nil {
+		s.others, s.carried[d.Digest] = true, true
+		return true, nil
 	}
 	if text := FormatPlatform(p); !slices.Contains(s.have, text) {
 		s.have = append(s.have, text)
 	}
-	carried := false
+	ok := false
 	for i, w := range s.want {
 		if p.OS == anyOS {
 			w.OS = anyOS
 		}
 		if platforms.NewMatcher(w).Match(platforms.Normalize(*p)) {
-			carried, s.matched[i] = true, true
+			ok, s.met[i] = true, true
 		}
 	}
-	return carried, nil
+	if ok {
+		s.carried[d.Digest] = true
+		if !slices.ContainsFunc(s.matched, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }) {
+			s.matched = append(s.matched, d)
+		}
+	}
+	return ok, nil
 }
 
 // configPlatform gives the platform that an image's config tells, and nil for what

@@ -1,6 +1,8 @@
 package layout_test
 
 import (
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +49,9 @@ func TestSelect(t *testing.T) {
 	mixed := c.AddIndex(listed(amd, "linux/amd64"), listed(arm, "linux/arm64"), chart)
 	zarf := c.AddIndex(listed(chart, "multi/amd64"))
 	twice := c.AddIndex(listed(amd, "linux/amd64"), listed(amd, "linux/386"), listed(arm, "linux/arm64"))
+	first, second := c.AddIndex(listed(amd, "linux/amd64"), listed(v7, "linux/arm/v7")), c.AddIndex(listed(amd, "linux/ppc64le"), listed(arm, "linux/arm64"))
+	across := c.AddIndex(first, second)
+	nestedAmd := c.AddIndex(listed(amd, "linux/amd64"))
 	for name, tt := range map[string]struct {
 		root    ocispec.Descriptor
 		want    string
@@ -58,8 +63,9 @@ func TestSelect(t *testing.T) {
 		"all of an index":               {built, "linux/arm64,linux/amd64", built, absentOf(), ""},
 		"an alias":                      {built, "linux/aarch64", arm, absentOf(amd, amdAtt), ""},
 		"platforms in the configs":      {silent, "linux/amd64", amd, absentOf(arm), ""},
-		"nested, one":                   {nested, "linux/arm/v7", v7, absentOf(), ""},
-		"nested, two":                   {nested, "linux/arm/v7,linux/arm64", nested, absentOf(), ""},
+		"nested, one":                   {nested, "linux/arm/v7", v7, absentOf(nestedAmd, amd, arm), ""},
+		"nested, two":                   {nested, "linux/arm/v7,linux/arm64", nested, absentOf(nestedAmd, amd), ""},
+		"nested, listed twice":          {across, "linux/amd64,linux/arm64", across, absentOf(v7), ""},
 		"what has no platform":          {mixed, "linux/arm64", mixed, absentOf(amd), ""},
 		"a single image":                {amd, "linux/amd64,linux/arm64", amd, absentOf(), "linux/arm64"},
 		"no image":                      {chart, "linux/amd64", chart, absentOf(), ""},
@@ -78,13 +84,8 @@ func TestSelect(t *testing.T) {
 		if err != nil || sel.Root.Digest != tt.carried.Digest || (sel.Of != nil) != (tt.root.Digest != tt.carried.Digest) {
 			t.Errorf("%s: %v, %v", name, sel, err)
 		}
-		for d := range tt.absent {
-			if _, ok := sel.Absent[d]; !ok {
-				t.Errorf("%s: %s is not absent", name, d)
-			}
-		}
-		if tt.carried.Digest == tt.root.Digest && name != "nested, two" && len(sel.Absent) != len(tt.absent) {
-			t.Errorf("%s: absent %v", name, sel.Absent)
+		if !maps.Equal(sel.Absent, tt.absent) {
+			t.Errorf("%s: absent %v, want %v", name, sel.Absent, tt.absent)
 		}
 		var lacking []string
 		for i := range sel.Lacking {
@@ -94,7 +95,7 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%s: lacking %v", name, lacking)
 		}
 	}
-	for name, root := range map[string]ocispec.Descriptor{"index": built, "image": amd} {
+	for name, root := range map[string]ocispec.Descriptor{"index": built, "image": amd, "beside what has no platform": mixed} {
 		_, err := layout.Select(t.Context(), c, root, []ocispec.Platform{parsePlatform("linux/s390x")})
 		if layout.ClassOf(err) != layout.ClassMissing {
 			t.Errorf("%s: %v", name, err)
@@ -107,6 +108,14 @@ func TestSelect(t *testing.T) {
 	}
 	if _, uncovered := layout.PlatformOf(sel.Entry("ghcr.io/a/b:v1", nil)); !slices.Equal(uncovered, sel.Left) {
 		t.Errorf("%v", uncovered)
+	}
+	// What a source is meant to lack can't be chosen.
+	poor := layout.WithAbsent(c, absentOf(amd))
+	if _, err := layout.Select(t.Context(), poor, built, []ocispec.Platform{parsePlatform("linux/amd64")}); layout.ClassOf(err) != layout.ClassMissing || errors.Is(err, layout.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	if sel, err = layout.Select(t.Context(), poor, built, []ocispec.Platform{parsePlatform("linux/arm64"), parsePlatform("linux/amd64")}); err != nil || sel.Root.Digest != arm.Digest || len(sel.Lacking) != 1 {
+		t.Errorf("%v, %v", sel, err)
 	}
 	// What is left out need not be there.
 	delete(c.Blobs, amd.Digest)

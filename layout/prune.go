@@ -15,7 +15,7 @@ import (
 
 // Pruned says what [Store.Prune] removed.
 type Pruned struct {
-	References []string // names that were forgotten
+	References []string // names that were forgotten, with those that went along
 	Blobs      int      // blobs that no reference needs
 	Debris     int      // what killed runs left
 	Bytes      int64    // in both
@@ -109,7 +109,11 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 		}); err != nil {
 			return p, err
 		}
-		p.References = forget
+		for _, d := range slices.Concat(gone, tags) {
+			if !slices.ContainsFunc(kept, func(k ocispec.Descriptor) bool { return EntryName(k) == EntryName(d) }) {
+				p.References = append(p.References, EntryName(d))
+			}
+		}
 	}
 	p.Debris, p.Bytes = removeDebris(s.root, ".", true)
 	files, bytes := removeDebris(s.root, lockDir, true)

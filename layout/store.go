@@ -91,6 +91,14 @@ func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error)
 		s.Close()
 		return nil, fmt.Errorf("layout %s: %w", dir, err)
 	}
+	if o.ReadOnly {
+		return s, nil
+	}
+	// A damaged index is better found before the work than after.
+	if _, err := s.Index(); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -128,8 +136,7 @@ func (s *Store) prepare(ctx context.Context, o *StoreOptions) error {
 			return err
 		}
 	}
-	_, err = s.Index() // a damaged one is better found before the work than after
-	return err
+	return nil
 }
 
 // lockUse marks the layout as used until Close. Who is alone with it takes the

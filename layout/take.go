@@ -47,7 +47,7 @@ func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *Tak
 	if err != nil {
 		return Taken{}, err
 	}
-	t := &taker{src: src, o: o, of: map[digest.Digest]bool{}, taken: Taken{Absent: maps.Clone(known)}}
+	t := &taker{src: src, o: o, of: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}, taken: Taken{Absent: maps.Clone(known)}}
 	if t.taken.Absent == nil {
 		t.taken.Absent = Absent{}
 	}
@@ -84,6 +84,7 @@ type taker struct {
 	entries []ocispec.Descriptor
 	only    string                 // the full name of what is asked for
 	of      map[digest.Digest]bool // indexes whose place one of their manifests takes
+	left    map[digest.Digest]bool // manifests that are left out for the platforms, these indexes too
 	taken   Taken
 }
 
@@ -121,8 +122,11 @@ func (t *taker) root(ctx context.Context, e ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
+	for d := range sel.Absent {
+		t.left[d] = true
+	}
 	if sel.Of != nil {
-		t.of[sel.Of.Digest] = true
+		t.of[sel.Of.Digest], t.left[sel.Of.Digest] = true, true
 	} else {
 		maps.Copy(t.taken.Absent, sel.Absent)
 	}
@@ -155,6 +159,7 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 		case has(attached, e):
 		case t.of[subject]:
 			uncovered[subject] = append(uncovered[subject], e.Digest)
+		case t.left[subject]: // it belongs to a platform that was not asked for
 		case t.o.Only == "":
 			t.taken.Entries = append(t.taken.Entries, e)
 			t.taken.Selections = append(t.taken.Selections, Selection{Root: e})

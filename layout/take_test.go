@@ -79,11 +79,13 @@ func TestTakePlatform(t *testing.T) {
 	amd, arm := imageFor(c, "linux/amd64"), imageFor(c, "linux/arm64")
 	root := c.AddIndex(listed(amd, "linux/amd64"), listed(arm, "linux/arm64"))
 	sig, own, loose := imageFor(c, "sig/index"), imageFor(c, "sig/arm"), imageFor(c, "sig/loose")
+	other := imageFor(c, "sig/amd")
 	ref := referring(c, root, "signs the index")
 	const repo = "ghcr.io/acme/app:"
 	entries := []ocispec.Descriptor{
 		layout.Named(root, repo+"v1"), layout.Named(sig, repo+layout.CosignTags(root.Digest)[0]),
 		layout.Named(own, repo+layout.CosignTags(arm.Digest)[0]), layout.Named(loose, repo+layout.CosignTags(loose.Digest)[0]), ref,
+		layout.Named(other, repo+layout.CosignTags(amd.Digest)[0]), // of a platform that is not asked for
 	}
 	platforms, err := layout.ParsePlatforms("linux/arm64")
 	if err != nil {
@@ -98,6 +100,9 @@ func TestTakePlatform(t *testing.T) {
 	_, uncovered := layout.PlatformOf(got.Entries[0])
 	if len(uncovered) != 2 || !slices.Contains(uncovered, sig.Digest) || !slices.Contains(uncovered, ref.Digest) {
 		t.Errorf("uncovered %v", uncovered)
+	}
+	if got, err := layout.Take(t.Context(), whole(c), entries, &layout.TakeOptions{Platforms: platforms, NoReferrers: true}); err != nil || len(got.Entries) != 2 {
+		t.Errorf("without referrers: %v, %v", err, names(got.Entries))
 	}
 	for i, sel := range got.Selections {
 		if sel.Root.Digest != got.Entries[i].Digest {

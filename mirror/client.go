@@ -98,7 +98,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if stall == 0 {
 		stall = time.Minute
 	}
-	watched := &stallTransport{base: base, timeout: stall}
+	watched := digestTransport{&stallTransport{base: base, timeout: stall}}
 	return &Client{
 		o: o, store: store, cache: auth.NewCache(), schemes: map[string]func() bool{},
 		probe: &http.Client{Transport: watched},

@@ -71,8 +71,12 @@ func (r *pusher) confirm(ctx context.Context, a *Planned, sent bool) (*Fidelity,
 		if err != nil {
 			return f, fmt.Errorf("read back the tag: %w", err)
 		}
-		if f.Tag = named == a.Descriptor.Digest; !f.Tag {
-			f.Lost = append(f.Lost, fmt.Sprintf("the tag %s, which names %q", tag, named))
+		switch f.Tag = named == a.Descriptor.Digest; {
+		case f.Tag:
+		case named == "":
+			f.Lost = append(f.Lost, "the tag "+tag)
+		default:
+			f.Lost = append(f.Lost, fmt.Sprintf("the tag %s, which names %s", tag, named))
 		}
 		tagged = f.Tag && !sent
 	}
@@ -188,8 +192,8 @@ func (r *pusher) confirmReferrers(ctx context.Context, a *Planned, f *Fidelity) 
 // Compare reads back all that the plan is about, and sends nothing. Of blobs the
 // registry is asked whether it has them.
 //
-// The Report is never nil. The error is [layout.ErrPartial] if anything is not
-// there or is something else, or that of a request.
+// The Report is never nil. The error is [layout.ErrDiffers] if anything is not
+// there or is something else.
 func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	r := &pusher{Plan: p, readOnly: true}
 	rows := map[*Planned]*ArtifactReport{}
@@ -204,9 +208,14 @@ func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 			rep := rows[a]
 			var err error
 			rep.Fidelity, err = r.confirm(ctx, a, true)
-			if n, _ := a.Missing(); n > 0 {
-				rep.Fidelity.Lost = append(rep.Fidelity.Lost, fmt.Sprintf("%d blobs", n))
-				err = errors.Join(err, &lostError{rep.Fidelity.Lost})
+			var lost *lostError
+			if err == nil || errors.As(err, &lost) {
+				for _, d := range a.missing() {
+					rep.Fidelity.Lost = append(rep.Fidelity.Lost, "blob "+d.String())
+				}
+				if err = nil; len(rep.Fidelity.Lost) > 0 {
+					err = &lostError{rep.Fidelity.Lost}
+				}
 			}
 			if err != nil {
 				rep.fail("compare", err)
@@ -228,5 +237,14 @@ func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	if ctx.Err() != nil {
 		return &r.report, context.Cause(ctx)
 	}
-	return &r.report, r.report.Err()
+	if err := r.report.Err(); err != nil {
+		n := 0
+		for _, a := range r.report.Artifacts {
+			if a.err != nil {
+				n++
+			}
+		}
+		return &r.report, fmt.Errorf("%w in %d of %d artifacts", layout.ErrDiffers, n, len(r.report.Artifacts))
+	}
+	return &r.report, nil
 }

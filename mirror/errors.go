@@ -91,10 +91,11 @@ func printable(s string) string {
 func hint(host string, err error) string {
 	var (
 		unknown x509.UnknownAuthorityError
+		noTLS   tls.RecordHeaderError
 		resp    *errcode.ErrorResponse
 	)
 	switch {
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS):
 		return fmt.Sprintf(" (the registry speaks plain HTTP: --plain-http %s)", host)
 	case errors.As(err, &unknown):
 		return " (is it a private CA? --ca-file)"

@@ -47,7 +47,7 @@ func (p *Pulled) Fetch(ctx context.Context, o *FetchOptions) error {
 	if o == nil {
 		o = &FetchOptions{}
 	}
-	p.Fetched, p.Bytes, p.Reused = 0, 0, 0
+	defer p.count()
 	var total int64
 	for _, w := range p.todo {
 		total += w.size
@@ -80,20 +80,32 @@ func (p *Pulled) bring(ctx context.Context, w *wanted, unread bool) error {
 		return err
 	}
 	if ok {
-		atomic.AddInt64(&p.Reused, 1)
 		p.p.c.o.Progress.Advance(phaseFetching, w.size)
-	} else {
-		if err := p.p.fetch(ctx, w); err != nil {
-			return err
-		}
-		atomic.AddInt64(&p.Fetched, 1)
-		atomic.AddInt64(&p.Bytes, w.size)
+	} else if err := p.p.fetch(ctx, w); err != nil {
+		return err
 	}
 	p.p.mu.Lock()
 	defer p.p.mu.Unlock()
 	w.done = true
+	w.fetched = w.fetched || !ok
 	p.p.fetched.Broadcast()
 	return nil
+}
+
+// count says what all calls of Fetch did together.
+func (p *Pulled) count() {
+	p.p.mu.Lock()
+	defer p.p.mu.Unlock()
+	p.Fetched, p.Bytes, p.Reused = 0, 0, 0
+	for _, w := range p.todo {
+		switch {
+		case w.fetched:
+			p.Fetched++
+			p.Bytes += w.size
+		case w.done:
+			p.Reused++
+		}
+	}
 }
 
 // there reports whether the destination has a blob.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -46,6 +47,10 @@ type Destination struct {
 	Prefix   string // path that goes before all repositories; may be empty
 	KeepHost bool   // keep the source's host as the first part of the path
 	Map      []Mapping
+	// Container is the name of the file or directory that the names come from, which
+	// lends it to entries without a full one; see [layout.CompleteName]. It may be
+	// empty: then such entries are refused, unless a mapping places them.
+	Container string
 }
 
 // ParseDestination reads REGISTRY[/PREFIX].
@@ -106,7 +111,7 @@ func (p *placer) add(i int) error {
 		return err
 	}
 	for _, ref := range refs {
-		t := Target{Source: layout.EntryName(e), Descriptor: e, Reference: ref}
+		t := Target{Source: cmp.Or(layout.EntryName(e), e.Digest.String()), Descriptor: e, Reference: ref}
 		key := ref.String()
 		if other, ok := p.taken[key]; ok {
 			if other.Descriptor.Digest == e.Digest {
@@ -162,6 +167,12 @@ func (p *placer) mapped(name string) bool {
 // own is the place of an artifact by its name alone.
 func (p *placer) own(e ocispec.Descriptor) (layout.Reference, error) {
 	name := layout.EntryName(e)
+	if p.d.Container != "" && !slices.ContainsFunc(p.d.Map, func(m Mapping) bool { _, ok := m.apply(name); return ok }) {
+		var err error
+		if name, err = layout.CompleteName(e, p.d.Container); err != nil {
+			return layout.Reference{}, err
+		}
+	}
 	if name == "" {
 		return layout.Reference{}, layout.Errorf(layout.ClassName, "the entry %s has no reference: it does not say where it belongs", e.Digest)
 	}

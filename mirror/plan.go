@@ -79,8 +79,9 @@ type repository struct {
 
 // blobState is a blob in one repository.
 type blobState struct {
-	size    int64
-	present bool
+	size     int64
+	present  bool
+	uploaded bool // by this run
 }
 
 func (r *repository) has(d digest.Digest) bool {
@@ -90,10 +91,19 @@ func (r *repository) has(d digest.Digest) bool {
 	return b != nil && b.present
 }
 
-func (r *repository) set(d digest.Digest, present bool) {
+func (r *repository) took(d digest.Digest, uploaded bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.blobs[d].present = present
+	r.blobs[d].present = true
+	r.blobs[d].uploaded = uploaded
+}
+
+// tookNow reports whether this run has uploaded a blob to the repository.
+func (r *repository) tookNow(d digest.Digest) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.blobs[d]
+	return b != nil && b.uploaded
 }
 
 // Plan finds out what is missing at the destination. Every blob of every artifact
@@ -386,6 +396,17 @@ func (a *Planned) Missing() (blobs int, bytes int64) {
 		}
 	}
 	return blobs, bytes
+}
+
+// missing lists the blobs that an artifact's repository lacks.
+func (a *Planned) missing() []digest.Digest {
+	var out []digest.Digest
+	for _, d := range a.blobs {
+		if !a.repo.blobs[d].present {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // Blobs counts the blobs of an artifact, each once.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -179,6 +180,7 @@ type wanted struct {
 	// have.
 	nondistributable bool
 	done             bool // it is in dst
+	fetched          bool // it was not there before
 }
 
 func (w *wanted) descriptor() ocispec.Descriptor {
@@ -211,7 +213,7 @@ func (a *artifact) resolve(ctx context.Context) (err error) {
 		return err
 	}
 	root := &a.selection.Root
-	r := &referrers{a: a, seen: map[digest.Digest]bool{}}
+	r := &referrers{a: a, seen: map[digest.Digest]bool{}, taken: map[found]bool{}}
 	err = a.walk(ctx, layout.WithAbsent(manifests, a.selection.Absent), *root, func(n layout.Node) {
 		r.subjects = append(r.subjects, n.Descriptor)
 		if n.Digest == root.Digest {
@@ -239,25 +241,36 @@ func (a *artifact) resolve(ctx context.Context) (err error) {
 // walk fetches the manifests below root, shows each of them, and notes the blobs.
 func (a *artifact) walk(ctx context.Context, src layout.Source, root ocispec.Descriptor, visit func(layout.Node)) error {
 	p := a.p
-	return layout.Walk(ctx, src, root, func(n layout.Node) error {
+	w := layout.Walker{Source: src, Fault: missingPlatform}
+	w.Visit = func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
 			visit(n)
 			return nil
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		w := p.blobs[n.Digest]
-		if w == nil {
-			w = &wanted{digest: n.Digest, size: n.Size, repo: a.repo, nondistributable: true}
-			p.blobs[n.Digest] = w
-			a.tree = append(a.tree, w)
+		b := p.blobs[n.Digest]
+		if b == nil {
+			b = &wanted{digest: n.Digest, size: n.Size, repo: a.repo, nondistributable: true}
+			p.blobs[n.Digest] = b
+			a.tree = append(a.tree, b)
 		} else if layout.IsNondistributable(n.MediaType) {
-			w.others = append(w.others, a.repo)
+			b.others = append(b.others, a.repo)
 		}
-		w.config = w.config || n.Kind == layout.KindConfig
-		w.nondistributable = w.nondistributable && layout.IsNondistributable(n.MediaType)
+		b.config = b.config || n.Kind == layout.KindConfig
+		b.nondistributable = b.nondistributable && layout.IsNondistributable(n.MediaType)
 		return nil
-	})
+	}
+	return w.Walk(ctx, root)
+}
+
+// missingPlatform names the remedy where a registry has an index without all of its
+// manifests.
+func missingPlatform(d ocispec.Descriptor, err error) error {
+	if p := layout.FormatPlatform(d.Platform); p != "" && errors.Is(err, layout.ErrNotFound) {
+		return fmt.Errorf("%w (the index lists it for %s; --platform takes what is there for others)", err, p)
+	}
+	return err
 }
 
 // root asks what a reference names, and keeps the manifest that was the answer.

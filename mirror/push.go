@@ -87,9 +87,10 @@ func (r *Report) Err() error {
 		if a.err != nil {
 			failed++
 			// What failed by itself tells more than what failed with it.
-			if errors.As(a.err, &lost) || first == nil || errors.As(first, &dependent) {
+			if first == nil || errors.As(first, &dependent) {
 				first = a.err
 			}
+			errors.As(a.err, &lost)
 		}
 	}
 	switch {
@@ -335,7 +336,7 @@ func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, an
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", d, err)
 	}
-	r.holds(repo, d)
+	r.holds(repo, d, uploaded)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if uploaded {
@@ -364,8 +365,8 @@ type holder struct {
 }
 
 // holds notes that a repository has a blob.
-func (r *pusher) holds(repo *repository, d digest.Digest) {
-	repo.set(d, true)
+func (r *pusher) holds(repo *repository, d digest.Digest, uploaded bool) {
+	repo.took(d, uploaded)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.holders[holder{repo.Reference.Registry, d}] = repo.Reference.Repository
@@ -425,16 +426,19 @@ func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor,
 		return a.repo.PushReference(ctx, m, bytes.NewReader(raw), reference)
 	}
 	if err = put(); err != nil && missesContent(err) {
-		complete, cerr := r.children(ctx, a, m, raw)
+		complete, sent, cerr := r.children(ctx, a, m, raw)
 		if cerr != nil {
 			return cerr
 		}
-		if err = put(); err != nil && missesContent(err) && !complete {
+		if sent {
+			err = put()
+		}
+		if err != nil && missesContent(err) && !complete {
 			return layout.Errorf(layout.ClassRemote, "manifest %s is carried in part, and the registry takes it whole or not at all: pack all platforms or a single one, and every layer, or have the registry allow it: %w", m.Digest, err)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", m.Digest, err)
+		return fmt.Errorf("manifest %s: %w%s", m.Digest, err, manifestHint(m, raw))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -442,20 +446,41 @@ func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor,
 	return nil
 }
 
+// manifestHint says why a registry may not take a manifest of its kind.
+func manifestHint(m ocispec.Descriptor, raw []byte) string {
+	if m.Digest.Algorithm() != digest.SHA256 {
+		return " (many registries keep sha256 digests only)"
+	}
+	man, err := layout.DecodeManifest(m, raw)
+	if err != nil {
+		return ""
+	}
+	for _, l := range man.Layers {
+		if layout.IsNondistributable(l.MediaType) {
+			return " (it has layers that are not to be distributed: the registry may have to allow their addresses)"
+		}
+	}
+	return ""
+}
+
 // missesContent reports whether a registry refused a manifest for lack of what
 // it names. Registries say so in different words and statuses.
 func missesContent(err error) bool {
 	var resp *errcode.ErrorResponse
+	if errors.As(err, &resp) && isCode(resp, errcode.ErrorCodeDigestInvalid, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeSizeInvalid, errcode.ErrorCodeNameInvalid) {
+		return false
+	}
 	return errors.As(err, &resp) && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest ||
 		isCode(resp, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeBlobUnknown, errcode.ErrorCodeManifestUnknown))
 }
 
 // children pushes what a manifest names, whatever the registry says of having
-// it. complete is false where something of it is left out.
-func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor, raw []byte) (complete bool, err error) {
+// it, but for blobs that it took in this run. complete is false where something of
+// it is left out, and sent where something was pushed.
+func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor, raw []byte) (complete, sent bool, err error) {
 	man, err := layout.DecodeManifest(m, raw)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	var blobs []digest.Digest
 	seen := map[digest.Digest]bool{}
@@ -467,12 +492,13 @@ func (r *pusher) children(ctx context.Context, a *Planned, m ocispec.Descriptor,
 		}
 		if c.Kind == layout.KindManifest {
 			if err := r.manifest(ctx, a, ocispec.Descriptor{MediaType: c.MediaType, Digest: c.Digest, Size: c.Size}, c.Digest.String()); err != nil {
-				return false, err
+				return false, false, err
 			}
-		} else if !seen[c.Digest] {
+			sent = true
+		} else if !seen[c.Digest] && !a.repo.tookNow(c.Digest) {
 			seen[c.Digest] = true
 			blobs = append(blobs, c.Digest)
 		}
 	}
-	return complete, r.blobs(ctx, a, blobs, true)
+	return complete, sent || len(blobs) > 0, r.blobs(ctx, a, blobs, true)
 }

@@ -28,6 +28,13 @@ type referrers struct {
 	subjects []ocispec.Descriptor // manifests whose referrers are still to be found
 	seen     map[digest.Digest]bool
 	found    []ocispec.Descriptor // entries for the index
+	taken    map[found]bool
+}
+
+// found is an entry: one manifest may be a referrer and stand under several tags.
+type found struct {
+	digest digest.Digest
+	name   string
 }
 
 // find works through the subjects, to which what is found is added.
@@ -128,19 +135,19 @@ func (r *referrers) addTag(ctx context.Context, tag string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
 	}
-	if r.seen[d.Digest] {
-		return nil
-	}
 	root, err := r.a.p.root(ctx, r.a.repo, ref)
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
 	}
+	seen := r.seen[d.Digest]
 	err = r.a.walk(ctx, &manifestSource{r.a.repo, r.a.p.dst}, root, func(n layout.Node) {
 		if n.Digest == root.Digest {
 			root.ArtifactType = n.Manifest.ArtifactType
 		}
 		// A signature may itself be attested.
-		r.subjects = append(r.subjects, n.Descriptor)
+		if !seen {
+			r.subjects = append(r.subjects, n.Descriptor)
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
@@ -149,10 +156,14 @@ func (r *referrers) addTag(ctx context.Context, tag string) error {
 }
 
 func (r *referrers) take(d ocispec.Descriptor) error {
+	k := found{d.Digest, layout.EntryName(d)}
+	if r.taken[k] {
+		return nil
+	}
 	if len(r.found) == MaxReferrers {
 		return layout.Errorf(layout.ClassGraph, "more than %d manifests refer to it", MaxReferrers)
 	}
-	r.seen[d.Digest] = true
+	r.seen[d.Digest], r.taken[k] = true, true
 	r.found = append(r.found, d)
 	return nil
 }
@@ -186,6 +197,9 @@ const (
 func listReferrers(ctx context.Context, c *Client, host, name string, subject ocispec.Descriptor) (referrerList, error) {
 	l := referrerList{via: map[digest.Digest]string{}}
 	for _, way := range []string{ViaAPI, ViaTag} {
+		if way == ViaTag && len(subject.Digest) > layout.MaxTagSize {
+			continue // the tag of a sha512 digest is none that a registry takes
+		}
 		repo, err := c.repository(ctx, host, name)
 		if err != nil {
 			return l, err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -69,6 +70,10 @@ func compareReferences(ctx context.Context, c *cli.Context, ui *ui) error {
 	got, err := client.Resolve(ctx, refs[:1], store, &mirror.PullOptions{Jobs: c.Int("jobs"), AllowNondistributable: true})
 	if err != nil {
 		return err
+	}
+	// A digest is a demand: what it names is compared with what is there.
+	if d := refs[1].Digest; d != "" && d != got.Entries[0].Digest {
+		return fmt.Errorf("%w: %s is %s, not %s", layout.ErrDiffers, refs[0], got.Entries[0].Digest, d)
 	}
 	targets := []mirror.Target{{Source: refs[0].String(), Descriptor: got.Entries[0], Reference: refs[1]}}
 	var referrers []ocispec.Descriptor

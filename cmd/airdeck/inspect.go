@@ -77,6 +77,12 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
 	var all []*inspectedManifest
 	for _, e := range layout.ResolveNames(r.Index().Manifests) {
+		if layout.EntryName(e) != "" {
+			full, err := layout.CompleteName(e, containerName(c.Args().First()))
+			if err == nil { // otherwise it is shown as it is
+				e = layout.Named(e, full)
+			}
+		}
 		m, err := in.artifact(ctx, e)
 		if err != nil {
 			return fmt.Errorf("%s: %w", cmp.Or(layout.EntryName(e), e.Digest.String()), err)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -45,7 +47,7 @@ func list(ctx context.Context, c *cli.Context, ui *ui) error {
 	defer store.Close()
 	idx, err := store.Index()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: remove its index.json, and pack again what is to be listed", err)
 	}
 	for _, e := range idx.Manifests {
 		l := listed{Reference: layout.EntryName(e), Digest: e.Digest.String()}
@@ -64,7 +66,7 @@ func list(ctx context.Context, c *cli.Context, ui *ui) error {
 	}
 	return ui.result(all, func(p func(string, ...any)) {
 		for _, l := range all {
-			p("%s %s %s, %s, %s", oneLine(l.Reference), l.Digest, oneLine(l.Kind), count(l.Blobs, "blob"), size(l.Bytes))
+			p("%s %s %s, %s, %s", oneLine(cmp.Or(l.Reference, "(refers to another)")), l.Digest, oneLine(l.Kind), count(l.Blobs, "blob"), size(l.Bytes))
 		}
 	})
 }

@@ -30,7 +30,7 @@ const exitCodesHelp = `EXIT CODES:
    1    failed; a second run may succeed
    2    the command line is wrong
    3    the bundle is not to be trusted; nothing was sent
-   4    some artifacts were mirrored and some not; the report says which
+   4    some artifacts were mirrored and some not, the report says which; or compare found a difference
    130  interrupted
 `
 
@@ -75,7 +75,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, layout.ErrUntrusted):
 		return exitUntrusted
-	case errors.Is(err, layout.ErrPartial):
+	case errors.Is(err, layout.ErrPartial), errors.Is(err, layout.ErrDiffers):
 		return exitPartial
 	}
 	return exitFailed

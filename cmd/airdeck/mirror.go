@@ -121,7 +121,7 @@ func destination(c *cli.Context) (mirror.Destination, error) {
 	if err != nil {
 		return d, usagef("%s", err)
 	}
-	d.KeepHost = c.Bool("keep-host")
+	d.KeepHost, d.Container = c.Bool("keep-host"), containerName(c.Args().First())
 	for _, s := range c.StringSlice("map") {
 		m, err := mirror.ParseMapping(s)
 		if err != nil {

@@ -88,7 +88,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer file.abort()
-	p := &packer{c: c, ui: ui, platforms: platforms, names: map[string]ocispec.Descriptor{}}
+	p := &packer{c: c, ui: ui, platforms: platforms, names: map[string]int{}}
 	defer p.close()
 	if err := p.gather(ctx, sources); err != nil {
 		return err

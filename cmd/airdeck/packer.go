@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ type packer struct {
 	closers []io.Closer
 	parts   []layout.Part // what comes from each source
 	entries []ocispec.Descriptor
-	names   map[string]ocispec.Descriptor
+	names   map[string]int // places in entries
 	narrow  []narrowed
 
 	pulled *mirror.Pulled // from registries; nil where there are none
@@ -58,15 +59,36 @@ func (p *packer) close() {
 // things is an error.
 func (p *packer) add(d ocispec.Descriptor) error {
 	name := cmp.Or(layout.EntryName(d), d.Digest.String())
-	if old, ok := p.names[name]; ok {
+	if i, ok := p.names[name]; ok {
+		old := p.entries[i]
 		if old.Digest != d.Digest {
 			return layout.Errorf(layout.ClassPolicy, "%s is %s in one source and %s in another", name, old.Digest, d.Digest)
 		}
+		p.entries[i] = merged(old, d)
 		return nil
 	}
-	p.names[name] = d
+	p.names[name] = len(p.entries)
 	p.entries = append(p.entries, d)
 	return nil
+}
+
+// merged is an entry that two sources have, the same whichever comes first.
+func merged(a, b ocispec.Descriptor) ocispec.Descriptor {
+	all := maps.Clone(a.Annotations)
+	for k, v := range b.Annotations {
+		if old, ok := all[k]; !ok || v < old {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[k] = v
+		}
+	}
+	a.Annotations = all
+	a.ArtifactType = cmp.Or(a.ArtifactType, b.ArtifactType)
+	if a.Platform == nil {
+		a.Platform = b.Platform
+	}
+	return a
 }
 
 // addPart takes the entries of one source in. absent is what they lack there.
@@ -83,6 +105,9 @@ func (p *packer) addPart(src layout.Source, absent layout.Absent, entries []ocis
 // selected notes what became of an artifact for the platforms.
 func (p *packer) selected(d ocispec.Descriptor, sel layout.Selection) {
 	n := narrowed{Reference: layout.EntryName(d)}
+	if slices.ContainsFunc(p.narrow, func(o narrowed) bool { return o.Reference == n.Reference }) {
+		return
+	}
 	n.PlatformOf, n.Uncovered = layout.PlatformOf(d)
 	if sel.Of == nil {
 		n.Absent = len(sel.Absent)
@@ -126,14 +151,17 @@ func (p *packer) gather(ctx context.Context, sources []source) error {
 	if p.store == nil {
 		return nil
 	}
-	if err := p.addPart(p.store, nil, decks); err != nil {
-		return err
-	}
+	// What comes from registries is asked first: its source waits for what arrives.
 	p.fresh = decks
-	if len(refs) == 0 {
+	if len(refs) > 0 {
+		if err := p.resolve(ctx, refs); err != nil {
+			return err
+		}
+	}
+	if len(decks) == 0 {
 		return nil
 	}
-	return p.resolve(ctx, refs)
+	return p.addPart(p.store, nil, decks)
 }
 
 // resolve fetches the manifests of what is in registries.
@@ -282,11 +310,19 @@ func (p *packer) addBundle(ctx context.Context, s source) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.bundle, err)
 	}
-	name := filepath.Base(s.bundle)
+	return p.addEntries(ctx, s, v, v.Index().Manifests, containerName(s.bundle))
+}
+
+// containerName is the name that a file or directory lends to what is in it.
+func containerName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	name := filepath.Base(path)
 	for _, end := range []string{".zst", ".gz", ".tar", ".tgz", ".tzst"} {
 		name = strings.TrimSuffix(name, end)
 	}
-	return p.addEntries(ctx, s, v, v.Index().Manifests, name)
+	return name
 }
 
 func (p *packer) addLayout(ctx context.Context, s source) error {
@@ -299,11 +335,7 @@ func (p *packer) addLayout(ctx context.Context, s source) error {
 	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(s.layout)
-	if err != nil {
-		return err
-	}
-	return p.addEntries(ctx, s, store, idx.Manifests, filepath.Base(dir))
+	return p.addEntries(ctx, s, store, idx.Manifests, containerName(s.layout))
 }
 
 // addEntries takes in the entries of a bundle or a layout, or the one that was
