@@ -17,7 +17,7 @@ type tarArchive struct {
 	c     container
 	blobs []blobExtent // by offset
 	find  map[digest.Digest]int32
-	cache frameCache
+	cache *frameCache
 
 	// canonical says that the extents were computed from the index, as the
 	// format allows, and not read from headers: check then compares headers.
@@ -27,6 +27,8 @@ type tarArchive struct {
 	docker tarMember // manifest.json; without a name where there is none
 
 	absent layout.Absent // what the index says is left out
+
+	buffers bufferList
 }
 
 // headMember is a member that is no blob: where its content is, and what that was
@@ -54,14 +56,16 @@ var errOtherOrder = errors.New("the archive has another order than bundles have"
 // openTar finds the members of an archive: by the rule of the format where it
 // holds, by reading all headers otherwise.
 func openTar(c container) (*Reader, error) {
-	a := &tarArchive{c: c}
-	a.cache.c = c
+	fresh := func() tarArchive {
+		return tarArchive{c: c, cache: &frameCache{c: c}, buffers: make(bufferList, maxBuffers)}
+	}
+	a := new(tarArchive)
+	*a = fresh()
 	r := &Reader{content: a}
 	if err := a.openCanonical(r); err == nil {
 		return r, nil
 	}
-	*a = tarArchive{c: c}
-	a.cache.c = c
+	*a = fresh()
 	if err := a.openScanned(r); err != nil {
 		return nil, err
 	}
@@ -271,8 +275,7 @@ func (a *tarArchive) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadClos
 	e := a.blobs[a.find[d.Digest]]
 	r := &blobReader{a: a, off: e.offset, left: e.size}
 	if memberSize(e.digest, e.size) >= LargeMember {
-		r.own = chunkBuffers.Get().(*chunkBuffer)
-		r.own.reset()
+		r.own = a.buffers.get()
 	}
 	return layout.VerifyReadCloser(r, d), nil
 }

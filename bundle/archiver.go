@@ -32,6 +32,7 @@ var (
 // frameOut is a piece of the archive on its way to the output.
 type frameOut struct {
 	run   int
+	large bool   // of members so large that their headers don't count
 	data  []byte // of the tar, and when it is ready, of the file
 	plain int    // bytes of the tar in it
 	ready chan struct{}
@@ -153,7 +154,11 @@ func (ar *archiver) compress() {
 	for f := range ar.encode {
 		if ar.encoder != nil {
 			plain := f.data
-			f.data = ar.encoder.EncodeAll(plain, ar.coded.get())
+			if f.large && isIncompressible(plain) {
+				f.data = appendRawFrame(ar.coded.get(), plain)
+			} else {
+				f.data = ar.encoder.EncodeAll(plain, ar.coded.get())
+			}
 			ar.plain.put(plain)
 		}
 		close(f.ready)

@@ -52,7 +52,7 @@ func (r *blobReader) Close() error {
 	defer r.mu.Unlock()
 	r.closed = true
 	if r.own != nil {
-		chunkBuffers.Put(r.own)
+		r.a.buffers.put(r.own)
 		r.own = nil
 	}
 	return nil

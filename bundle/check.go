@@ -41,9 +41,8 @@ func (a *tarArchive) check(ctx context.Context, o *VerifyOptions, fault func(Fau
 	a.checkHead(fault)
 	bs := a.batches()
 	return parallel(ctx, workers(o.Jobs), len(bs), func(i int) error {
-		buf := chunkBuffers.Get().(*chunkBuffer)
-		buf.reset()
-		defer chunkBuffers.Put(buf)
+		buf := a.buffers.get()
+		defer a.buffers.put(buf)
 		for j := bs[i].from; j < bs[i].to; j++ {
 			e := a.blobs[j]
 			if err := a.checkBlob(ctx, e, buf); err != nil {

@@ -71,7 +71,8 @@
 // frames with no other member. Smaller members share frames of up to LargeMember
 // bytes; none lies in two. The first config, the first other blob and the end of
 // the archive begin frames of their own. Thus any member can be read by decoding
-// what it occupies, and each frame once when all are read.
+// what it occupies, and each frame once when all are read. A frame of large members
+// that do not compress is made of raw blocks, and can be read where it lies.
 //
 // After the last frame stands the seek table of the zstd seekable format
 // (https://github.com/facebook/zstd/blob/v1.5.7/contrib/seekable_format/zstd_seekable_compression_format.md)

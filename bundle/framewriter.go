@@ -37,7 +37,11 @@ func (f *frameWriter) filled(ctx context.Context, n int) error {
 	if len(f.buf) < FrameSize && f.left > 0 || n == 0 {
 		return nil
 	}
-	out := &frameOut{run: f.made.index, data: f.buf, plain: len(f.buf), ready: make(chan struct{})}
+	r := f.ar.archive.runs[f.made.index]
+	out := &frameOut{
+		run: f.made.index, large: r.size >= int64(r.to-r.from)*rawMember,
+		data: f.buf, plain: len(f.buf), ready: make(chan struct{}),
+	}
 	f.buf = nil
 	f.made.frames <- out // there is room for as many as the budget has
 	select {
