@@ -27,7 +27,17 @@ type File struct {
 	temp string
 	name string
 	err  error
+
+	early   chan span // what the disk may begin with before the end; nil where it is not told
+	written int64     // bytes
+	begun   int64     // bytes that were handed to early
 }
+
+// span is a part of a file.
+type span struct{ off, n int64 }
+
+// earlyStep is how much is written before the disk is told to begin with it, in bytes.
+const earlyStep = 16 << 20
 
 // CreateFile begins a file of that name, a slash-separated path within root. Its
 // folder must exist. The caller ends it with Commit or Close.
@@ -51,10 +61,36 @@ func (f *File) Write(p []byte) (int, error) {
 		return 0, f.err
 	}
 	n, err := f.f.Write(p)
+	f.written += int64(n)
 	if err != nil {
 		f.err = diskError(f.name, err)
 	}
+	if f.early != nil && f.written-f.begun >= earlyStep {
+		select {
+		case f.early <- span{f.begun, f.written - f.begun}:
+			f.begun = f.written
+		default: // the disk is behind: it gets more at once later
+		}
+	}
 	return n, f.err
+}
+
+// beginEarly has the disk begin while the file is still written. Otherwise all of a
+// large file would wait for Commit.
+func (f *File) beginEarly() {
+	f.early = make(chan span)
+	go func() {
+		for s := range f.early {
+			beginWriting(f.f, s.off, s.n)
+		}
+	}()
+}
+
+func (f *File) endEarly() {
+	if f.early != nil {
+		close(f.early)
+		f.early = nil
+	}
 }
 
 // Commit makes the file appear under its name, in the place of an earlier one,
@@ -66,6 +102,7 @@ func (f *File) Commit() error { return f.commit(true) }
 // the layout: their names tell whether their bytes are right, and they are
 // hashed before they count.
 func (f *File) commit(sync bool) error {
+	f.endEarly()
 	if f.err == nil && sync {
 		f.err = f.f.Sync()
 	}
@@ -92,6 +129,7 @@ func (f *File) Close() error {
 	if errors.Is(f.err, fs.ErrClosed) {
 		return nil
 	}
+	f.endEarly()
 	f.err = fs.ErrClosed
 	f.f.Close()
 	return f.root.Remove(f.temp)
@@ -134,6 +172,7 @@ func CreateOutput(name string) (*Output, error) {
 			root.Close()
 			return nil, err
 		}
+		f.beginEarly()
 		o := &Output{File: f, root: root}
 		if runtime.GOOS == "windows" {
 			return o, nil

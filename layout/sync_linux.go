@@ -22,3 +22,12 @@ func syncAll(root *os.Root) error {
 	}
 	return err
 }
+
+// beginWriting has the disk begin with a part of a file. It is no promise: Sync is.
+func beginWriting(f *os.File, off, n int64) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = c.Control(func(fd uintptr) { _ = unix.SyncFileRange(int(fd), off, n, unix.SYNC_FILE_RANGE_WRITE) })
+}
