@@ -78,12 +78,13 @@ func (f *File) Write(p []byte) (int, error) {
 // beginEarly has the disk begin while the file is still written. Otherwise all of a
 // large file would wait for Commit.
 func (f *File) beginEarly() {
-	f.early = make(chan span)
-	go func() {
-		for s := range f.early {
-			beginWriting(f.f, s.off, s.n)
+	parts := make(chan span)
+	f.early = parts
+	go func(file *os.File) {
+		for s := range parts {
+			beginWriting(file, s.off, s.n)
 		}
-	}()
+	}(f.f)
 }
 
 func (f *File) endEarly() {
