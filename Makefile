@@ -2,6 +2,7 @@
 # make demo   runs the main job on registries in one process
 # make test   runs the tests; needs nothing but Go
 # make interop  runs against real registries and clients, which it installs
+# make bench  measures all of it, which takes hours, and writes BENCHMARKS.md
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
@@ -11,7 +12,7 @@ TOOLS   ?= $(or $(AIRDECK_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/airdeck-
 
 export CGO_ENABLED = 0
 
-.PHONY: build demo test race fuzz lint interop dist clean
+.PHONY: build demo test race fuzz lint interop bench bench-small dist clean
 
 build:
 	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/airdeck ./cmd/airdeck
@@ -46,6 +47,16 @@ lint:
 interop:
 	sh internal/interop/install.sh
 	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -timeout 20m ./internal/interop
+
+# BENCH takes flags, such as -workload decks. See go doc ./internal/bench.
+BENCH ?= -o BENCHMARKS.md
+bench:
+	sh internal/interop/install.sh
+	PATH="$$PATH:$$(sh internal/interop/install.sh --bindir)" go run ./internal/bench $(BENCH)
+
+# That the bench works, and what it knows exactly: bytes, requests, memory.
+bench-small:
+	$(MAKE) bench BENCH='-small -runs 1'
 
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 dist:

@@ -44,7 +44,7 @@ func checkKeys(b []byte) error {
 		case err == io.EOF:
 			return Errorf(ClassJSON, "not JSON: %w", io.ErrUnexpectedEOF)
 		case errors.Is(err, jsontext.ErrDuplicateName):
-			return Errorf(ClassJSON, "key %q occurs twice", clip(string(dec.StackPointer().LastToken())))
+			return Errorf(ClassJSON, "key %q occurs twice", clip(dec.StackPointer().LastToken()))
 		case err != nil && values == 1:
 			return Errorf(ClassJSON, "data follows the JSON value")
 		case err != nil:

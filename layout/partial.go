@@ -12,7 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// AnnotationAbsent, on an index.json, lists what the layout is meant to lack: the
+// AnnotationAbsent lists, on an index.json, what the layout is meant to lack: the
 // digests, sorted and separated by commas. image-spec allows a layout to lack
 // blobs (image-layout.md, "Blobs"); the annotation tells what was left out from
 // what was lost, and the digest of index.json pins it.
