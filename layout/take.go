@@ -75,7 +75,8 @@ func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *Tak
 	if len(artifacts) == 0 {
 		return Taken{}, fmt.Errorf("artifacts: %w in its index.json", ErrNotFound)
 	}
-	return t.taken, t.attach(ctx, referrers, tags)
+	err = t.attach(ctx, referrers, tags)
+	return t.taken, err
 }
 
 type taker struct {

@@ -262,7 +262,8 @@ func (p *packer) write(ctx context.Context, ready *bundle.Prepared, w io.Writer,
 		sum, err = ready.Write(ctx, w, o)
 		return err
 	})
-	return sum, g.Wait()
+	err = g.Wait()
+	return sum, err
 }
 
 // keep notes in the layout what was fetched and built.
