@@ -131,11 +131,7 @@ func SubjectOf(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.
 	if !IsManifest(d.MediaType) {
 		return nil, nil
 	}
-	raw, err := ReadAll(ctx, src, d)
-	if err != nil {
-		return nil, err
-	}
-	m, err := DecodeManifest(d, raw)
+	m, err := readManifest(ctx, src, d)
 	if err != nil {
 		return nil, err
 	}

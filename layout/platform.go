@@ -187,11 +187,7 @@ func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 	if depth > MaxIndexDepth {
 		return false, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d.Digest, MaxIndexDepth)
 	}
-	raw, err := ReadAll(ctx, s.src, d)
-	if err != nil {
-		return false, err
-	}
-	m, err := DecodeManifest(d, raw)
+	m, err := readManifest(ctx, s.src, d)
 	if err != nil {
 		return false, err
 	}
@@ -266,11 +262,7 @@ func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error
 // configPlatform gives the platform that an image's config tells, and nil for what
 // is no image.
 func configPlatform(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.Platform, error) {
-	raw, err := ReadAll(ctx, src, d)
-	if err != nil {
-		return nil, err
-	}
-	m, err := DecodeManifest(d, raw)
+	m, err := readManifest(ctx, src, d)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,15 @@ func ReadAll(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, err
 	return readInto(ctx, src, d, nil)
 }
 
+// readManifest reads and decodes a manifest or an index.
+func readManifest(ctx context.Context, src Source, d ocispec.Descriptor) (*Manifest, error) {
+	raw, err := ReadAll(ctx, src, d)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeManifest(d, raw)
+}
+
 // readInto is [ReadAll] into the room that b has. What is allocated at once follows
 // the declared size only as far as it is small.
 func readInto(ctx context.Context, src Source, d ocispec.Descriptor, b []byte) ([]byte, error) {
