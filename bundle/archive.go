@@ -304,6 +304,8 @@ func (a *tarArchive) extent(d digest.Digest) (offset, size int64, ok bool) {
 
 func (a *tarArchive) bytes() int64 { return a.c.size() }
 
+func (a *tarArchive) count() int { return len(a.blobs) }
+
 func (a *tarArchive) dockerManifest() ([]byte, error) {
 	if a.docker.name == "" {
 		return nil, nil

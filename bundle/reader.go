@@ -28,6 +28,8 @@ type content interface {
 	extent(d digest.Digest) (offset, size int64, ok bool)
 	// bytes is how much check reads.
 	bytes() int64
+	// count is how many blobs there are, as far as that is known.
+	count() int
 	// dockerManifest gives manifest.json, or nil where there is none.
 	dockerManifest() ([]byte, error)
 }
@@ -138,6 +140,9 @@ func (r *Reader) Close() error {
 // without compression. It is 0 for a directory.
 func (r *Reader) UnpackedSize() int64 { return r.content.bytes() }
 
+// Blobs is how many blobs the file holds. It is 0 for a directory.
+func (r *Reader) Blobs() int { return r.content.count() }
+
 // Digest is the identity of the bundle: the sha256 digest of its index.json.
 func (r *Reader) Digest() digest.Digest { return digest.FromBytes(r.raw) }
 
@@ -184,6 +189,8 @@ type directory struct {
 }
 
 func (d *directory) bytes() int64 { return d.total }
+
+func (d *directory) count() int { return 0 }
 
 // Nobody loads a directory into docker.
 func (d *directory) dockerManifest() ([]byte, error) { return nil, nil }

@@ -257,6 +257,8 @@ func (s *streamed) extent(digest.Digest) (offset, size int64, ok bool) { return 
 
 func (s *streamed) bytes() int64 { return 0 }
 
+func (s *streamed) count() int { return len(s.sizes) }
+
 func (s *streamed) dockerManifest() ([]byte, error) { return s.docker, nil }
 
 // skipPadding reads zeros.

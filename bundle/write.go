@@ -118,6 +118,9 @@ func Prepare(ctx context.Context, src layout.Source, index ocispec.Index) (*Prep
 	return &Prepared{src, index, raw, p, newArchive(raw, p)}, nil
 }
 
+// Blobs is how many blobs the bundle will hold.
+func (p *Prepared) Blobs() int { return len(p.plan.blobs) }
+
 // Size gives bounds of the file's size in bytes. What is compressed already gets no
 // smaller, and what else is in it may.
 func (p *Prepared) Size(c Compression) (least, most int64) {

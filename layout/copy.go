@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -24,10 +25,10 @@ func Copy(ctx context.Context, dst Sink, src Source, roots []ocispec.Descriptor,
 	if o == nil {
 		o = &CopyOptions{}
 	}
-	var todo []ocispec.Descriptor
+	var todo []blob
 	var total int64
 	w := Walker{Source: src, Visit: func(n Node) error {
-		todo = append(todo, n.Descriptor)
+		todo = append(todo, blob{n.Digest, n.Size})
 		total += n.Size
 		return nil
 	}}
@@ -51,7 +52,7 @@ func Copy(ctx context.Context, dst Sink, src Source, roots []ocispec.Descriptor,
 				if err := copyBlob(ctx, dst, src, todo[i]); err != nil {
 					return err
 				}
-				o.Progress.Advance(phase, todo[i].Size)
+				o.Progress.Advance(phase, todo[i].size)
 			}
 			return nil
 		})
@@ -59,7 +60,14 @@ func Copy(ctx context.Context, dst Sink, src Source, roots []ocispec.Descriptor,
 	return g.Wait()
 }
 
-func copyBlob(ctx context.Context, dst Sink, src Source, d ocispec.Descriptor) error {
+// blob is all of a descriptor that copying needs: there may be a million.
+type blob struct {
+	digest digest.Digest
+	size   int64
+}
+
+func copyBlob(ctx context.Context, dst Sink, src Source, b blob) error {
+	d := ocispec.Descriptor{Digest: b.digest, Size: b.size}
 	ok, err := dst.Exists(ctx, d)
 	if err != nil || ok {
 		return err

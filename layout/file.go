@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -247,20 +248,16 @@ func removeDebris(root *os.Root, dir string, alone bool) (files int, bytes int64
 	if runtime.GOOS == "windows" && !alone {
 		return 0, 0
 	}
-	entries, err := fs.ReadDir(root.FS(), dir)
-	if err != nil {
-		return 0, 0
-	}
-	for _, e := range entries {
+	_ = eachEntry(root, dir, func(e fs.DirEntry) error { // what can't be listed stays
 		if !strings.HasPrefix(e.Name(), tempPrefix) || !e.Type().IsRegular() {
-			continue
+			return nil
 		}
 		name := path.Join(dir, e.Name())
 		if runtime.GOOS != "windows" {
 			lock := flock.New(root.Name()+string(os.PathSeparator)+name, flock.SetFlag(os.O_RDWR))
 			ok, err := lock.TryLock()
 			if err != nil || !ok {
-				continue
+				return nil
 			}
 			defer lock.Close()
 		}
@@ -269,8 +266,33 @@ func removeDebris(root *os.Root, dir string, alone bool) (files int, bytes int64
 			files++
 			bytes += fi.Size()
 		}
-	}
+		return nil
+	})
 	return files, bytes
+}
+
+// eachEntry shows the entries of a folder, a thousand at a time: there may be a
+// million. They may be removed while they are shown.
+func eachEntry(root *os.Root, dir string, show func(fs.DirEntry) error) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(1000)
+		for _, e := range entries {
+			if err := show(e); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // diskError names the remedy where the disk is full.

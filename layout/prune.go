@@ -162,25 +162,25 @@ func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p 
 		files, bytes := removeDebris(s.root, dir, true)
 		p.Debris += files
 		p.Bytes += bytes
-		blobs, err := fs.ReadDir(s.root.FS(), dir)
-		if err != nil {
-			return Errorf(ClassLocal, "%w", err)
-		}
-		for _, b := range blobs {
+		err := eachEntry(s.root, dir, func(b fs.DirEntry) error {
 			d := digest.Digest(alg.Name() + ":" + b.Name())
 			if _, ok := needed[d]; ok || CheckDigest(d) != nil || ctx.Err() != nil {
-				continue
+				return ctx.Err()
 			}
 			fi, err := b.Info()
 			if err != nil {
-				continue
+				return nil // it has gone
 			}
 			if err := s.root.Remove(path.Join(dir, b.Name())); err != nil {
-				return Errorf(ClassLocal, "%w", err)
+				return err
 			}
 			s.forget(d)
 			p.Blobs++
 			p.Bytes += fi.Size()
+			return nil
+		})
+		if err != nil {
+			return Errorf(ClassLocal, "%w", err)
 		}
 	}
 	return ctx.Err()

@@ -42,6 +42,7 @@ type Plan struct {
 	jobs   int
 	force  bool
 	repos  map[string]*repository
+	shared map[digest.Digest]bool // blobs that several artifacts have
 	// Artifacts are the targets and what is there of each.
 	Artifacts []*Planned
 }
@@ -134,7 +135,23 @@ func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, 
 		return nil, err
 	}
 	p.link()
+	p.share()
 	return p, p.ask(ctx)
+}
+
+// share finds the blobs that several artifacts have. Only of these is it noted who
+// has them and who sends them: most have one user, and there may be a million.
+func (p *Plan) share() {
+	once := map[digest.Digest]bool{}
+	p.shared = map[digest.Digest]bool{}
+	for _, a := range p.Artifacts {
+		for _, d := range a.blobs {
+			if once[d] {
+				p.shared[d] = true
+			}
+			once[d] = true
+		}
+	}
 }
 
 // link finds the companions.

@@ -128,7 +128,7 @@ func (p *Plan) Push(ctx context.Context) (*Report, error) {
 	r := &pusher{Plan: p, slots: make(chan struct{}, p.jobs), locks: map[digest.Digest]*sync.Mutex{}, holders: map[holder]string{}}
 	for _, repo := range p.repos {
 		for d, b := range repo.blobs {
-			if b.present {
+			if b.present && p.shared[d] {
 				r.holders[holder{repo.Reference.Registry, d}] = repo.Reference.Repository
 			}
 		}

@@ -105,6 +105,9 @@ type holder struct {
 // holds notes that a repository has a blob.
 func (r *pusher) holds(repo *repository, d digest.Digest, uploaded bool) {
 	repo.took(d, uploaded)
+	if !r.shared[d] {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.holders[holder{repo.Reference.Registry, d}] = repo.Reference.Repository
@@ -113,6 +116,9 @@ func (r *pusher) holds(repo *repository, d digest.Digest, uploaded bool) {
 func (r *pusher) lock(d digest.Digest) *sync.Mutex {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.shared[d] {
+		return new(sync.Mutex)
+	}
 	l := r.locks[d]
 	if l == nil {
 		l = new(sync.Mutex)

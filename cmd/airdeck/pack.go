@@ -97,6 +97,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
+	limitMemory(packingMemory, ready.Blobs())
 	o := &bundle.WriteOptions{Compression: compression, Level: level, Jobs: c.Int("jobs"), Progress: ui.progress()}
 	// What has left by a pipe can't be written again, so there the layout's blobs are
 	// read once more beforehand.
@@ -258,5 +259,9 @@ func openBundle(ctx context.Context, c *cli.Context, ui *ui, name string) (*bund
 			return nil, usagef("%s is a directory, and no OCI image layout", name)
 		}
 	}
-	return bundle.OpenFile(ctx, name, &bundle.FileOptions{TempDir: c.String("tmpdir"), Progress: ui.progress()})
+	r, err := bundle.OpenFile(ctx, name, &bundle.FileOptions{TempDir: c.String("tmpdir"), Progress: ui.progress()})
+	if err == nil {
+		limitMemory(readingMemory, r.Blobs())
+	}
+	return r, err
 }
