@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"math"
 	"os/exec"
@@ -131,5 +132,13 @@ func (r *report) text() string {
 	if len(missed) > 0 {
 		sum += "\nMissed:\n\n- " + strings.Join(missed, "\n- ") + "\n"
 	}
+	if !r.small {
+		sum += "\n" + why
+	}
 	return r.head + sum + r.tables.String()
 }
+
+// why explains what is missed, as far as is known.
+//
+//go:embed missed.md
+var why string
