@@ -2,7 +2,7 @@
 # make demo   runs the main job on registries in one process
 # make test   runs the tests; needs nothing but Go
 # make interop  runs against real registries and clients, which it installs
-# make bench  measures all of it, which takes hours, and writes BENCHMARKS.md
+# make bench  measures all of it, which takes an hour, and writes BENCHMARKS.md
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
