@@ -49,6 +49,39 @@ func fixHeaders(b []byte) []byte {
 	return b
 }
 
+// soundContainer reports whether the compression of a file is without fault. A pipe
+// does not read the seek table, and where blobs are hashed the checksums of frames
+// are left aside: of a fault in these the two ways may judge otherwise.
+func soundContainer(b []byte) bool {
+	if f, err := format(b[:min(len(b), 4)]); err != nil || f != Zstd {
+		return err == nil
+	}
+	frames, _, err := scanFrames(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return false
+	}
+	table, ok, err := readSeekTable(bytes.NewReader(b), int64(len(b)))
+	if err != nil || ok && !slices.Equal(table, frames) {
+		return false
+	}
+	c, err := newFramed(bytes.NewReader(b), frames)
+	if err != nil {
+		return false
+	}
+	for _, f := range frames {
+		if c.decode(f, new(chunkBuffer), true) != nil {
+			return false
+		}
+	}
+	plain, done, err := decompress(bytes.NewReader(b))
+	if err != nil {
+		return false
+	}
+	defer done()
+	_, err = io.Copy(io.Discard, plain)
+	return err == nil
+}
+
 func FuzzOpenVerify(f *testing.F) {
 	c := storagetest.Small()
 	for _, comp := range compressions {
@@ -66,13 +99,15 @@ func FuzzOpenVerify(f *testing.F) {
 			return
 		}
 		_, serr := verifyStream(b, nil)
-		if (err == nil) != (serr == nil) {
+		if (err == nil) != (serr == nil) && soundContainer(b) {
 			t.Fatalf("Verify: %v\nVerifyStream: %v", err, serr)
 		}
-		if err != nil {
-			if !errors.Is(err, layout.ErrUntrusted) || !errors.Is(serr, layout.ErrUntrusted) {
-				t.Fatalf("not a fault of this machine: %v, %v", err, serr)
+		for _, err := range []error{err, serr} {
+			if err != nil && !errors.Is(err, layout.ErrUntrusted) {
+				t.Fatalf("not a fault of this machine: %v", err)
 			}
+		}
+		if err != nil {
 			return
 		}
 		for _, e := range v.Index().Manifests {

@@ -21,7 +21,8 @@ import (
 // manifest is held until the index has come, up to [MaxRetained].
 //
 // The results are those of [Reader.Verify], but for the places in the file,
-// which a pipe does not have.
+// which a pipe does not have. The seek table is not read, and a frame whose
+// checksum is wrong ends the pipe.
 func VerifyStream(ctx context.Context, r io.Reader, o *VerifyOptions) (*Report, error) {
 	if o == nil {
 		o = &VerifyOptions{}
