@@ -35,8 +35,11 @@ func (s *Store) dir(a digest.Algorithm, create bool) (*os.Root, error) {
 		}
 	}
 	d, err := s.root.OpenRoot(name)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.dirs[a] = d
+	case create: // it was made above: this is no absent blob
+		err = Errorf(ClassLocal, "%w", err)
 	}
 	return d, err
 }
