@@ -47,7 +47,7 @@ func (im *images) add(n layout.Node) {
 	}
 	item := dockerImage{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
 	// cosign's signatures, for one, have the config of an image and no layers of one.
-	container := m.ArtifactType == "" && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == mediaTypeDockerConfig)
+	container := m.ArtifactType == "" && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == layout.MediaTypeDockerConfig)
 	for _, l := range m.Layers {
 		item.Layers = append(item.Layers, blobName(l.Digest))
 		container = container && (strings.HasPrefix(l.MediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(l.MediaType, "application/vnd.docker.image.rootfs."))
@@ -66,8 +66,6 @@ func (im *images) leave(parent digest.Digest, c layout.Child) {
 		delete(im.container, parent)
 	}
 }
-
-const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
 
 // find gives the image that an entry stands for. Docker without the containerd
 // store knows one platform to a name: of an index it gets the image for

@@ -23,10 +23,11 @@ const (
 	MaxIndexDepth = 8
 )
 
-// Media types of manifests, beside those of image-spec.
+// Media types of manifests and of an image's config, beside those of image-spec.
 const (
 	MediaTypeDockerManifest     = "application/vnd.docker.distribution.manifest.v2+json"
 	MediaTypeDockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
+	MediaTypeDockerConfig       = "application/vnd.docker.container.image.v1+json"
 	// MediaTypeArtifactManifest is that of image-spec v1.1.0-rc2. Nobody writes
 	// it any more, and registries still hold some.
 	MediaTypeArtifactManifest = "application/vnd.oci.artifact.manifest.v1+json"

@@ -14,9 +14,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// mediaTypeDockerConfig is the config of Docker's images.
-const mediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
-
 // Annotations with which BuildKit lists an attestation in an index:
 // https://github.com/moby/buildkit/blob/v0.26.0/docs/attestations/attestation-storage.md
 const (
@@ -266,7 +263,7 @@ func configPlatform(ctx context.Context, src Source, d ocispec.Descriptor) (*oci
 	if err != nil {
 		return nil, err
 	}
-	if m.Config == nil || m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != mediaTypeDockerConfig {
+	if m.Config == nil || m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != MediaTypeDockerConfig {
 		return nil, nil
 	}
 	config, err := ReadAll(ctx, src, *m.Config)

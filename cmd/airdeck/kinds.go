@@ -14,13 +14,13 @@ import (
 // configKinds are the artifacts that say by the type of their config what they
 // are.
 var configKinds = map[string]string{
-	deck.MediaTypeConfig:                             "deck",
-	ocispec.MediaTypeImageConfig:                     "image",
-	"application/vnd.docker.container.image.v1+json": "image",
-	"application/vnd.cncf.helm.config.v1+json":       "Helm chart",
-	"application/vnd.cncf.flux.config.v1+json":       "Flux artifact",
-	"application/vnd.zarf.config.v1+json":            "Zarf package",
-	"application/vnd.wasm.config.v0+json":            "WebAssembly component",
+	deck.MediaTypeConfig:                       "deck",
+	ocispec.MediaTypeImageConfig:               "image",
+	layout.MediaTypeDockerConfig:               "image",
+	"application/vnd.cncf.helm.config.v1+json": "Helm chart",
+	"application/vnd.cncf.flux.config.v1+json": "Flux artifact",
+	"application/vnd.zarf.config.v1+json":      "Zarf package",
+	"application/vnd.wasm.config.v0+json":      "WebAssembly component",
 }
 
 // artifactKinds are those that say it by their artifact type, or by the type of
