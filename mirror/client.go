@@ -190,17 +190,11 @@ func isVerdict(resp *http.Response) bool {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(b), resp.Body), resp.Body}
-	var said struct{ Errors []struct{ Code string } }
+	var said struct{ Errors errcode.Errors }
 	if err != nil || json.Unmarshal(b, &said) != nil {
 		return false
 	}
-	for _, e := range said.Errors {
-		switch e.Code {
-		case errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeManifestUnknown:
-			return true
-		}
-	}
-	return false
+	return isCode(said.Errors, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeManifestUnknown)
 }
 
 // maxErrorSize bounds what is read of an answer that says what went wrong, in bytes.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -241,19 +242,12 @@ func transient(ctx context.Context, err error) bool {
 		// during an upload; the next one begins with a new token.
 		return resp.Method == http.MethodPut && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusRequestTimeout ||
 			resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 ||
-			isCode(resp, errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid))
+			isCode(resp.Errors, errcode.ErrorCodeBlobUploadUnknown, errcode.ErrorCodeBlobUploadInvalid))
 	}
 	var body *bodyError
 	return (errors.As(err, &urlw) || errors.As(err, &body)) && brokenConnection(err)
 }
 
-func isCode(resp *errcode.ErrorResponse, codes ...string) bool {
-	for _, e := range resp.Errors {
-		for _, c := range codes {
-			if e.Code == c {
-				return true
-			}
-		}
-	}
-	return false
+func isCode(errs errcode.Errors, codes ...string) bool {
+	return slices.ContainsFunc(errs, func(e errcode.Error) bool { return slices.Contains(codes, e.Code) })
 }

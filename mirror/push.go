@@ -326,11 +326,11 @@ func manifestHint(m ocispec.Descriptor, raw []byte) string {
 // it names. Registries say so in different words and statuses.
 func missesContent(err error) bool {
 	var resp *errcode.ErrorResponse
-	if errors.As(err, &resp) && isCode(resp, errcode.ErrorCodeDigestInvalid, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeSizeInvalid, errcode.ErrorCodeNameInvalid) {
+	if errors.As(err, &resp) && isCode(resp.Errors, errcode.ErrorCodeDigestInvalid, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeSizeInvalid, errcode.ErrorCodeNameInvalid) {
 		return false
 	}
 	return errors.As(err, &resp) && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest ||
-		isCode(resp, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeBlobUnknown, errcode.ErrorCodeManifestUnknown))
+		isCode(resp.Errors, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeBlobUnknown, errcode.ErrorCodeManifestUnknown))
 }
 
 // children pushes what a manifest names, whatever the registry says of having
