@@ -21,11 +21,15 @@ const MaxTagSize = 128
 func CosignTags(d digest.Digest) []string {
 	var out []string
 	for _, end := range cosignEndings {
-		if tag := d.Algorithm().String() + "-" + d.Encoded() + end; len(tag) <= MaxTagSize {
+		if tag := cosignTag(d, end); len(tag) <= MaxTagSize {
 			out = append(out, tag)
 		}
 	}
 	return out
+}
+
+func cosignTag(d digest.Digest, end string) string {
+	return d.Algorithm().String() + "-" + d.Encoded() + end
 }
 
 // CosignSubject gives the digest that a tag of cosign's belongs to, and "" for any

@@ -73,7 +73,7 @@ func ResolveNames(entries []ocispec.Descriptor) []ocispec.Descriptor {
 			if subject = cmp.Or(subject, signed[name]); CheckDigest(subject) != nil {
 				continue // it says nowhere what it belongs to
 			}
-			name = repositoryOf(name) + ":" + subject.Algorithm().String() + "-" + subject.Encoded() + end
+			name = repositoryOf(name) + ":" + cosignTag(subject, end)
 		}
 		if rest, ok := strings.CutPrefix(name, "index.docker.io/"); ok {
 			name = "docker.io/" + rest
