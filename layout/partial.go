@@ -113,7 +113,7 @@ type partial struct {
 
 func (p partial) Absent() (Absent, error) { return p.absent, nil }
 
-// Has is for [Merge].
+// Has implements [Prober] for any source.
 func (p partial) Has(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	return has(ctx, p.Source, d)
 }
@@ -155,12 +155,9 @@ func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec
 		w.LeftOut = func(_ ocispec.Descriptor, c Child) { absent[c.Digest] = struct{}{} }
 		w.Visit = func(n Node) error {
 			if n.Kind == KindBlob && IsNondistributable(n.MediaType) && !brought[n.Digest] {
-				ok := false
-				for i := 0; i < len(parts) && !ok; i++ {
-					var err error
-					if ok, err = has(ctx, parts[i].Source, n.Descriptor); err != nil {
-						return err
-					}
+				ok, err := anyHas(ctx, parts, n.Descriptor)
+				if err != nil {
+					return err
 				}
 				if !ok {
 					lacking = append(lacking, n.Descriptor)
@@ -183,13 +180,20 @@ func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec
 	return absent, lacking, nil
 }
 
-// has reports whether a source has something to give for a descriptor, or will
-// have: one that fetches can tell.
+// anyHas reports whether one of the parts has something for a descriptor.
+func anyHas(ctx context.Context, parts []Part, d ocispec.Descriptor) (bool, error) {
+	for _, p := range parts {
+		if ok, err := has(ctx, p.Source, d); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// has asks a source as a [Prober], or else by a fetch.
 func has(ctx context.Context, src Source, d ocispec.Descriptor) (bool, error) {
-	if h, ok := src.(interface {
-		Has(context.Context, ocispec.Descriptor) (bool, error)
-	}); ok {
-		return h.Has(ctx, d)
+	if p, ok := src.(Prober); ok {
+		return p.Has(ctx, d)
 	}
 	rc, err := src.Fetch(ctx, d)
 	var corrupt *CorruptError

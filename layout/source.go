@@ -25,6 +25,17 @@ type Source interface {
 	Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
 }
 
+// Prober is a [Source] that can tell without a fetch whether it has something for a
+// descriptor, or will have: one whose content still arrives would make the fetch
+// wait. It is optional. What it has may be damaged: who reads it finds out.
+type Prober interface {
+	Source
+	// Has reports whether there is, or will be, something to fetch.
+	//
+	// Errors: those of the medium.
+	Has(ctx context.Context, d ocispec.Descriptor) (bool, error)
+}
+
 // Sink stores content under its digest.
 //
 // Implementations are safe for concurrent use.

@@ -123,6 +123,8 @@ func (p *Pulled) Source() layout.Source { return arriving{p.p} }
 
 type arriving struct{ *puller }
 
+var _ layout.Prober = arriving{}
+
 // Fetch implements [layout.Source].
 func (a arriving) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if w := a.blobs[d.Digest]; w != nil {
@@ -144,7 +146,7 @@ func (a arriving) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadClose
 	return a.dst.Fetch(ctx, d)
 }
 
-// Has reports whether a blob is there or is to come.
+// Has implements [layout.Prober].
 func (a arriving) Has(ctx context.Context, d ocispec.Descriptor) (bool, error) {
 	if w := a.blobs[d.Digest]; w != nil {
 		return true, nil
