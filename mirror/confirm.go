@@ -210,7 +210,7 @@ func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 			rep.Fidelity, err = r.confirm(ctx, a, true)
 			var lost *lostError
 			if err == nil || errors.As(err, &lost) {
-				for _, d := range a.missing() {
+				for _, d := range a.Missing() {
 					rep.Fidelity.Lost = append(rep.Fidelity.Lost, "blob "+d.String())
 				}
 				if err = nil; len(rep.Fidelity.Lost) > 0 {
@@ -237,13 +237,7 @@ func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	if ctx.Err() != nil {
 		return &r.report, context.Cause(ctx)
 	}
-	if err := r.report.Err(); err != nil {
-		n := 0
-		for _, a := range r.report.Artifacts {
-			if a.err != nil {
-				n++
-			}
-		}
+	if n := r.report.failed(); n > 0 {
 		return &r.report, fmt.Errorf("%w in %d of %d artifacts", layout.ErrDiffers, n, len(r.report.Artifacts))
 	}
 	return &r.report, nil

@@ -323,19 +323,8 @@ func (p *Plan) Conflicts() []*Planned {
 	return out
 }
 
-// Missing counts the blobs that an artifact's repository lacks, and their bytes.
-func (a *Planned) Missing() (blobs int, bytes int64) {
-	for _, d := range a.blobs {
-		if b := a.repo.blobs[d]; !b.present {
-			blobs++
-			bytes += b.size
-		}
-	}
-	return blobs, bytes
-}
-
-// missing lists the blobs that an artifact's repository lacks.
-func (a *Planned) missing() []digest.Digest {
+// Missing lists the blobs that an artifact's repository lacks.
+func (a *Planned) Missing() []digest.Digest {
 	var out []digest.Digest
 	for _, d := range a.blobs {
 		if !a.repo.blobs[d].present {
@@ -355,8 +344,7 @@ func (a *Planned) Done() bool {
 			return false
 		}
 	}
-	missing, _ := a.Missing()
-	return a.Tag == TagSame && missing == 0
+	return a.Tag == TagSame && len(a.Missing()) == 0
 }
 
 // ToSend is the number of blobs and bytes that have to be uploaded: those that

@@ -81,10 +81,8 @@ func (r *Report) Err() error {
 		lost      *lostError
 		dependent *dependentError
 	)
-	failed := 0
 	for _, a := range r.Artifacts {
 		if a.err != nil {
-			failed++
 			// What failed by itself tells more than what failed with it.
 			if first == nil || errors.As(first, &dependent) {
 				first = a.err
@@ -92,13 +90,24 @@ func (r *Report) Err() error {
 			errors.As(a.err, &lost)
 		}
 	}
+	failed := r.failed()
 	switch {
-	case first == nil:
+	case failed == 0:
 		return nil
 	case failed < len(r.Artifacts) || lost != nil:
 		return fmt.Errorf("%w: %d of %d failed: %w", layout.ErrPartial, failed, len(r.Artifacts), first)
 	}
 	return first
+}
+
+func (r *Report) failed() int {
+	n := 0
+	for _, a := range r.Artifacts {
+		if a.err != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // pusher is one run of a plan.
@@ -116,7 +125,8 @@ type pusher struct {
 
 // Push sends what is missing. Within an artifact, blobs come before manifests,
 // children before parents, then what refers to them, tags of cosign's among it, and
-// the tag last, so that a tag never names something incomplete. An artifact that fails does not keep others from being sent.
+// the tag last, so that a tag never names something incomplete. An artifact that
+// fails does not keep others from being sent.
 //
 // The Report is never nil. The error is [layout.ErrConflict], with every tag that
 // names something else, if there are any and the plan was made without Force:

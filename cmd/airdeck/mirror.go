@@ -160,7 +160,7 @@ func showPlan(ui *ui, plan *mirror.Plan) error {
 		Bytes     int64     `json:"bytes"`
 	}{[]planned{}, blobs, bytes}
 	for _, a := range plan.Artifacts {
-		missing, _ := a.Missing()
+		missing := len(a.Missing())
 		res.Artifacts = append(res.Artifacts, planned{
 			a.Source, a.Reference.String(), a.Descriptor.Digest, a.Tag, a.Existing, a.Blobs(), missing,
 		})
