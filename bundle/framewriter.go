@@ -17,9 +17,10 @@ type frameWriter struct {
 	buf  []byte // the frame that is being filled
 }
 
-// space gives room for the next at most n bytes of the frame.
+// space gives room for the next at most n bytes of the frame. For none, as those of
+// an empty blob at the end of a run, no frame is begun: it would never leave.
 func (f *frameWriter) space(ctx context.Context, n int64) ([]byte, error) {
-	if f.buf == nil {
+	if f.buf == nil && n > 0 {
 		if err := f.ar.budget.take(ctx, f.made.index); err != nil {
 			return nil, err
 		}
