@@ -1,19 +1,18 @@
 // Package registrytest runs real registry handlers in the process of a test,
-// records what they are asked, and has them fail on demand.
+// records what they are asked, and has them fail on demand. Cases lists the ways in
+// which registries misbehave.
 package registrytest
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -25,7 +24,10 @@ import (
 type Options struct {
 	TLS                bool   // a certificate of its own
 	Username, Password string // basic authentication
+	Token              string // have a token service give out this bearer token for the user name and the password
+	IdentityToken      string // with Token: what the token service takes as well
 	Mount              bool   // mount blobs across repositories, as distribution does
+	Strict             bool   // refuse manifests whose blobs are not there, as distribution does
 	NoReferrers        bool   // lack the referrers API
 	DashIsDigest       bool   // take the tag sha256-<hex> for the digest, as GitLab does
 	ClientCA           []byte // demand a client certificate of this authority, in PEM; with TLS
@@ -33,41 +35,40 @@ type Options struct {
 
 // Registry is a running registry.
 type Registry struct {
-	Host string // 127.0.0.1:port
-	CA   []byte // the certificate in PEM, if it speaks TLS
+	Host    string  // 127.0.0.1:port; whoever leads a name there may set it
+	CA      []byte  // the certificate in PEM, if it speaks TLS
+	Traffic Traffic // all that it was sent
 
 	server *httptest.Server
 	closed chan struct{}
 	o      Options
 	h      http.Handler
+	pool   *pool
 
 	mu       sync.Mutex
 	requests []string
 	faults   []*Fault
-	blobs    map[string]map[string]bool // by repository: digests that were uploaded there
+	struck   int
 }
 
-// Fault is something that goes wrong.
-type Fault struct {
-	Method string         // "" is any
-	Path   *regexp.Regexp // nil is any
-	Skip   int            // requests that fit and go well first
-	Times  int            // requests that fail; 0 is all
-
-	Status  int               // answer with this
-	Code    string            // and this error code of the distribution protocol
-	Header  map[string]string // set in the answer, whether or not Status is set
-	CutBody int64             // >0: break the connection after so many bytes of the answer
-	CutSend int64             // >0: break the connection after so many bytes of the request
-	Drop    bool              // close the connection without an answer
-	Stall   bool              // answer nothing until the client has gone
-	Body    func([]byte) []byte
+// pool is what a registry knows of its blobs beside the handler.
+type pool struct {
+	mu    sync.Mutex
+	blobs map[string]map[string]bool // by repository: digests that were uploaded there
 }
 
 // Start runs a registry until Close.
 func Start(o Options) *Registry {
-	r := &Registry{o: o, closed: make(chan struct{}), blobs: map[string]map[string]bool{}}
-	r.h = registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(!o.NoReferrers))
+	h := registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(!o.NoReferrers))
+	return start(o, h, &pool{blobs: map[string]map[string]bool{}})
+}
+
+// Beside runs another registry with the content of this one, and with options,
+// requests and faults of its own.
+func (r *Registry) Beside(o Options) *Registry { return start(o, r.h, r.pool) }
+
+func start(o Options, h http.Handler, p *pool) *Registry {
+	r := &Registry{o: o, closed: make(chan struct{}), h: h, pool: p}
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if o.TLS {
@@ -96,13 +97,6 @@ func (r *Registry) Close() {
 // Handler is the registry's handler, faults and records included.
 func (r *Registry) Handler() http.Handler { return http.HandlerFunc(r.serve) }
 
-// Fail adds a fault. The first that fits a request decides.
-func (r *Registry) Fail(f Fault) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.faults = append(r.faults, &f)
-}
-
 // Requests lists what was asked since the last Reset, as "METHOD path?query".
 func (r *Registry) Requests() []string {
 	r.mu.Lock()
@@ -125,115 +119,48 @@ func (r *Registry) Count(expr string) int {
 func (r *Registry) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests, r.faults = nil, nil
+	r.requests, r.faults, r.struck = nil, nil, 0
 }
 
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
+	r.Traffic.record(req)
 	r.mu.Lock()
 	r.requests = append(r.requests, req.Method+" "+req.URL.RequestURI())
-	dashed := r.o.DashIsDigest && dashDigest.MatchString(req.URL.Path)
-	if dashed {
-		req.URL.Path = dashDigest.ReplaceAllString(req.URL.Path, "/manifests/sha256:$1")
-	}
 	f := r.fault(req)
 	r.mu.Unlock()
-	if r.o.Username != "" {
-		u, p, _ := req.BasicAuth()
-		if u != r.o.Username || p != r.o.Password {
-			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-			answer(w, http.StatusUnauthorized, "UNAUTHORIZED")
+	if f != nil {
+		r.fail(w, req, f)
+	} else {
+		r.honest(w, req)
+	}
+}
+
+// honest answers as the registry does when nothing goes wrong.
+func (r *Registry) honest(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case r.o.Token != "" && req.URL.Path == tokenPath:
+		r.giveToken(w, req)
+	case !r.authorized(req):
+		r.challenge(w, req)
+	default:
+		r.content(w, req)
+	}
+}
+
+// content answers those who may ask.
+func (r *Registry) content(w http.ResponseWriter, req *http.Request) {
+	if r.o.DashIsDigest && dashDigest.MatchString(req.URL.Path) {
+		req.URL.Path = dashDigest.ReplaceAllString(req.URL.Path, "/manifests/sha256:$1")
+		if req.Method == http.MethodPut {
+			// The handler below does not compare the content with the digest.
+			answer(w, http.StatusBadRequest, "DIGEST_INVALID")
 			return
 		}
 	}
-	if dashed && req.Method == http.MethodPut {
-		// The handler below does not compare the content with the digest.
-		answer(w, http.StatusBadRequest, "DIGEST_INVALID")
-		return
-	}
-	if f != nil && r.broken(w, req, f) {
-		return
-	}
-	if r.o.Mount && r.mount(w, req) {
+	if r.o.Mount && r.mount(w, req) || r.o.Strict && r.refused(w, req) {
 		return
 	}
 	r.h.ServeHTTP(w, req)
-}
-
-func (r *Registry) fault(req *http.Request) *Fault {
-	for _, f := range r.faults {
-		if f.Method != "" && f.Method != req.Method || f.Path != nil && !f.Path.MatchString(req.URL.Path) {
-			continue
-		}
-		if f.Skip > 0 {
-			f.Skip--
-			continue
-		}
-		if f.Times < 0 {
-			continue
-		}
-		if f.Times == 1 {
-			f.Times = -1 // spent
-		} else if f.Times > 1 {
-			f.Times--
-		}
-		return f
-	}
-	return nil
-}
-
-// broken answers a request with a fault. It is false where the handler goes on.
-func (r *Registry) broken(w http.ResponseWriter, req *http.Request, f *Fault) bool {
-	switch {
-	case f.Drop:
-		panic(http.ErrAbortHandler)
-	case f.Stall:
-		// The server notices that a client has gone when it has read the request.
-		go func() { _, _ = io.Copy(io.Discard, req.Body) }()
-		select {
-		case <-req.Context().Done():
-		case <-r.closed:
-		}
-		panic(http.ErrAbortHandler)
-	case f.CutSend > 0:
-		_, _ = io.CopyN(io.Discard, req.Body, f.CutSend)
-		panic(http.ErrAbortHandler)
-	case f.Status != 0:
-		_, _ = io.Copy(io.Discard, req.Body)
-		for k, v := range f.Header {
-			w.Header().Set(k, v)
-		}
-		answer(w, f.Status, f.Code)
-		return true
-	}
-	rec := httptest.NewRecorder()
-	r.h.ServeHTTP(rec, req)
-	body := rec.Body.Bytes()
-	if f.Body != nil {
-		body = f.Body(body)
-	}
-	for k, v := range rec.Header() {
-		w.Header()[k] = v
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	for k, v := range f.Header {
-		w.Header().Set(k, v)
-	}
-	w.WriteHeader(rec.Code)
-	if f.CutBody > 0 && f.CutBody < int64(len(body)) {
-		_, _ = w.Write(body[:f.CutBody])
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = w.Write(body)
-	return true
-}
-
-func answer(w http.ResponseWriter, status int, code string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	if code != "" {
-		fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"as the test has it"}]}`, code)
-	}
 }
 
 var (
@@ -245,9 +172,9 @@ var (
 // mount keeps blobs apart by repository and mounts them on request. The handler
 // below has one pool of blobs for all repositories.
 func (r *Registry) mount(w http.ResponseWriter, req *http.Request) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if m := blobPath.FindStringSubmatch(req.URL.Path); m != nil && !r.blobs[m[1]][m[2]] {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	if m := blobPath.FindStringSubmatch(req.URL.Path); m != nil && !r.pool.blobs[m[1]][m[2]] {
 		answer(w, http.StatusNotFound, "BLOB_UNKNOWN")
 		return true
 	}
@@ -257,12 +184,12 @@ func (r *Registry) mount(w http.ResponseWriter, req *http.Request) bool {
 	}
 	q := req.URL.Query()
 	add := func(d string) {
-		if r.blobs[m[1]] == nil {
-			r.blobs[m[1]] = map[string]bool{}
+		if r.pool.blobs[m[1]] == nil {
+			r.pool.blobs[m[1]] = map[string]bool{}
 		}
-		r.blobs[m[1]][d] = true
+		r.pool.blobs[m[1]][d] = true
 	}
-	if d := q.Get("mount"); d != "" && r.blobs[q.Get("from")][d] {
+	if d := q.Get("mount"); d != "" && r.pool.blobs[q.Get("from")][d] {
 		add(d)
 		w.Header().Set("Docker-Content-Digest", d)
 		w.Header().Set("Location", strings.TrimSuffix(req.URL.Path, "uploads/")+d)

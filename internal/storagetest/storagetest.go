@@ -276,7 +276,7 @@ func TestSink(t *testing.T, open func(t *testing.T) (sink layout.Storage, leftov
 	t.Run("ImpossibleSize", func(t *testing.T) {
 		s, _ := open(t)
 		var corrupt *layout.CorruptError
-		huge := ocispec.Descriptor{Digest: d.Digest, Size: 1<<63 - 1}
+		huge := ocispec.Descriptor{Digest: d.Digest, Size: layout.MaxBlobSize}
 		if err := s.Push(ctx, huge, bytes.NewReader(want)); !errors.As(err, &corrupt) {
 			t.Errorf("%v, not a CorruptError", err)
 		}

@@ -1,0 +1,6 @@
+package disk
+
+import "os"
+
+// openFlags are those for reading.
+const openFlags = os.O_RDONLY
