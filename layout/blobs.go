@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"sync"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/internal/disk"
 )
 
 func blobPath(d digest.Digest) string {
@@ -22,7 +23,7 @@ func blobPath(d digest.Digest) string {
 // dir gives the folder of the blobs of an algorithm. It is opened once: to go down
 // from the root for each of a hundred thousand blobs takes longer than to read
 // them.
-func (s *Store) dir(a digest.Algorithm, create bool) (*os.Root, error) {
+func (s *Store) dir(a digest.Algorithm, create bool) (disk.Dir, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d := s.dirs[a]; d != nil {
@@ -30,11 +31,11 @@ func (s *Store) dir(a digest.Algorithm, create bool) (*os.Root, error) {
 	}
 	name := path.Join(ocispec.ImageBlobsDir, a.String())
 	if create {
-		if err := s.root.MkdirAll(name, 0o755); err != nil {
+		if err := s.root.Mkdir(name); err != nil {
 			return nil, Errorf(ClassLocal, "%w", err)
 		}
 	}
-	d, err := s.root.OpenRoot(name)
+	d, err := s.root.OpenDir(name)
 	switch {
 	case err == nil:
 		s.dirs[a] = d
@@ -45,20 +46,21 @@ func (s *Store) dir(a digest.Algorithm, create bool) (*os.Root, error) {
 }
 
 // open opens the file of a blob.
-func (s *Store) open(d digest.Digest) (*os.File, fs.FileInfo, error) {
+func (s *Store) open(d digest.Digest) (disk.File, fs.FileInfo, error) {
 	dir, err := s.dir(d.Algorithm(), false)
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := dir.OpenFile(d.Encoded(), openBlob, 0)
+	f, err := dir.Open(d.Encoded())
 	if err != nil {
 		return nil, nil, err
 	}
 	fi, err := f.Stat()
 	if err != nil {
 		f.Close()
+		return nil, nil, err
 	}
-	return f, fi, err
+	return f, fi, nil
 }
 
 // isSystemError tells a fault of this machine, such as too many open files, from a
@@ -131,7 +133,7 @@ func (s *Store) Glance(_ context.Context, d ocispec.Descriptor) (bool, error) {
 	var fi fs.FileInfo
 	dir, err := s.dir(d.Digest.Algorithm(), false)
 	if err == nil {
-		fi, err = dir.Lstat(d.Digest.Encoded())
+		fi, err = dir.Stat(d.Digest.Encoded(), false)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -171,7 +173,7 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	if _, err := s.dir(d.Digest.Algorithm(), true); err != nil {
 		return err
 	}
-	f, err := createFile(s.root, lockDir, blobPath(d.Digest))
+	f, err := createFile(s.root, lockDir, blobPath(d.Digest), d.Size)
 	if err != nil {
 		return err
 	}
@@ -179,12 +181,9 @@ func (s *Store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
 	if _, err := io.CopyBuffer(f, ctxReader{ctx, verified(r, d)}, buf[:]); err != nil {
-		if f.err != nil {
-			err = fmt.Errorf("a blob needs %d bytes: %w", d.Size, err)
-		}
 		return err
 	}
-	if err := f.commit(s.durable && !canSyncAll); err != nil {
+	if err := f.commit(s.durable && !disk.CanSyncAll); err != nil {
 		return err
 	}
 	s.setWhole(d)

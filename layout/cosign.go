@@ -13,7 +13,8 @@ import (
 // https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
 var cosignEndings = []string{".sig", ".att", ".sbom"}
 
-// MaxTagSize bounds a tag, in bytes (distribution-spec v1.1, "Pulling Manifests").
+// MaxTagSize bounds a tag, in bytes: what is longer is none to a registry
+// (distribution-spec v1.1, "Pulling Manifests").
 const MaxTagSize = 128
 
 // CosignTags are the tags under which cosign may keep what belongs to a digest. There

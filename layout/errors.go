@@ -38,6 +38,10 @@ var (
 	// ErrNotSeekable says that an archive has to be unpacked to be read at
 	// random: it is one long compressed stream.
 	ErrNotSeekable = errors.New("the archive cannot be read at random")
+
+	// ErrEncrypted says that a file is encrypted, and that what was given to decrypt
+	// it does not. What is in it nobody knows, so it says nothing against the file.
+	ErrEncrypted = errors.New("the file is encrypted with age")
 )
 
 // Class says what kind of fault an error is. The words are part of the
@@ -60,7 +64,9 @@ const (
 	ClassTruncated Class = "truncated" // the input ends early
 	ClassTrailing  Class = "trailing"  // data after the end
 	ClassPolicy    Class = "policy"    // valid, but refused
+	ClassSignature Class = "signature" // trust failure
 	ClassRemote    Class = "remote"    // a registry misbehaves
+	ClassOrigin    Class = "origin"    // credentials would leave their origin
 	ClassLocal     Class = "local"     // a fault of this machine
 )
 

@@ -1,6 +1,7 @@
 package layout_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 )
@@ -10,7 +11,9 @@ import (
 func exactDigests(t *testing.T, b []byte) (digests []any) {
 	t.Helper()
 	var m map[string]any
-	if err := json.Unmarshal(b, &m); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	if err := dec.Decode(&m); err != nil {
 		t.Fatal(err)
 	}
 	add := func(v any) {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/gofrs/flock"
+	"github.com/airdeck/airdeck/internal/disk"
 )
 
 // tempPrefix begins the names of files that are not complete yet. They are
@@ -22,16 +22,17 @@ const tempPrefix = ".airdeck-tmp-"
 // File is a file that appears under its name when it is complete, or not at
 // all. Everything that airdeck writes to a disk is written through it.
 type File struct {
-	root *os.Root
-	f    *os.File
+	root disk.Dir
+	f    disk.File
 	dir  string
 	temp string
 	name string
 	err  error
 
-	early   chan span // what the disk may begin with before the end; nil where it is not told
-	written int64     // bytes
-	begun   int64     // bytes that were handed to early
+	early       chan span // what the disk may begin with before the end; nil where it is not told
+	written     int64     // bytes
+	begun       int64     // bytes that were handed to early
+	least, most int64     // bytes that it will have; 0 where that is not known
 }
 
 // span is a part of a file.
@@ -42,19 +43,24 @@ const earlyStep = 16 << 20
 
 // CreateFile begins a file of that name, a slash-separated path within root. Its
 // folder must exist. The caller ends it with Commit or Close.
-func CreateFile(root *os.Root, name string) (*File, error) {
-	return createFile(root, path.Dir(name), name)
+func CreateFile(root disk.Dir, name string) (*File, error) {
+	return createFile(root, path.Dir(name), name, 0)
 }
 
-// createFile has the temporary in another folder of root.
-func createFile(root *os.Root, tempDir, name string) (*File, error) {
-	dir, temp := path.Dir(name), path.Join(tempDir, tempPrefix+rand.Text())
-	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", name, err)
+// createFile has the temporary in another folder of root. size is that which the file
+// will have, or 0.
+func createFile(root disk.Dir, tempDir, name string, size int64) (_ *File, err error) {
+	f := &File{root: root, dir: path.Dir(name), temp: path.Join(tempDir, tempPrefix+rand.Text()), name: name}
+	f.Expect(size, size)
+	if f.f, err = root.Create(f.temp); err != nil {
+		return nil, f.diskError(err)
 	}
-	return &File{root: root, f: f, dir: dir, temp: temp, name: name}, nil
+	return f, nil
 }
+
+// Expect notes how many bytes the file will have, for the error that says that the disk is
+// full.
+func (f *File) Expect(least, most int64) { f.least, f.most = least, most }
 
 // Write implements [io.Writer]. A File that failed stays failed.
 func (f *File) Write(p []byte) (int, error) {
@@ -64,7 +70,7 @@ func (f *File) Write(p []byte) (int, error) {
 	n, err := f.f.Write(p)
 	f.written += int64(n)
 	if err != nil {
-		f.err = diskError(f.name, err)
+		f.err = f.diskError(err)
 	}
 	if f.early != nil && f.written-f.begun >= earlyStep {
 		select {
@@ -81,11 +87,11 @@ func (f *File) Write(p []byte) (int, error) {
 func (f *File) beginEarly() {
 	parts := make(chan span)
 	f.early = parts
-	go func(file *os.File) {
+	go func() {
 		for s := range parts {
-			beginWriting(file, s.off, s.n)
+			f.f.Begin(s.off, s.n)
 		}
-	}(f.f)
+	}()
 }
 
 func (f *File) endEarly() {
@@ -116,11 +122,14 @@ func (f *File) commit(sync bool) error {
 	}
 	if f.err != nil {
 		_ = f.root.Remove(f.temp) // the error that counts is the one before
-		return diskError(f.name, f.err)
+		return f.diskError(f.err)
 	}
 	f.err = fs.ErrClosed
-	if sync {
-		return syncDir(f.root, f.dir)
+	if !sync {
+		return nil
+	}
+	if err := f.root.Sync(f.dir); err != nil {
+		return f.diskError(err)
 	}
 	return nil
 }
@@ -138,8 +147,12 @@ func (f *File) Close() error {
 }
 
 // WriteFile writes b to a file of that name in root, complete or not at all.
-func WriteFile(root *os.Root, name string, b []byte) error {
-	f, err := CreateFile(root, name)
+func WriteFile(root disk.Dir, name string, b []byte) error {
+	return writeFile(root, path.Dir(name), name, b)
+}
+
+func writeFile(root disk.Dir, tempDir, name string, b []byte) error {
+	f, err := createFile(root, tempDir, name, int64(len(b)))
 	if err != nil {
 		return err
 	}
@@ -154,16 +167,19 @@ func WriteFile(root *os.Root, name string, b []byte) error {
 // removes what a killed run left of the same kind in that folder, which may be
 // as large as the disk; what a living process writes is kept. The File holds
 // the folder open until Commit or Close.
-func CreateOutput(name string) (*Output, error) {
+func CreateOutput(name string) (*Output, error) { return CreateOutputOn(disk.OS, name) }
+
+// CreateOutputOn is [CreateOutput] on another system.
+func CreateOutputOn(system disk.System, name string) (*Output, error) {
 	dir, base := splitPath(name)
 	if base == "" {
 		return nil, Errorf(ClassLocal, "%q is no file name", name)
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := system.OpenDir(dir, false)
 	if err != nil {
 		return nil, Errorf(ClassLocal, "write %s: %w", name, err)
 	}
-	if fi, err := root.Stat(base); err == nil && !fi.Mode().IsRegular() {
+	if fi, err := root.Stat(base, true); err == nil && !fi.Mode().IsRegular() {
 		root.Close()
 		return nil, Errorf(ClassLocal, "write %s: it is there and is not a regular file", name)
 	}
@@ -179,13 +195,15 @@ func CreateOutput(name string) (*Output, error) {
 		if runtime.GOOS == "windows" {
 			return o, nil
 		}
-		o.lock = flock.New(root.Name()+string(os.PathSeparator)+f.temp, flock.SetFlag(os.O_RDWR))
-		ok, err := o.lock.TryLock()
+		var ok bool
+		o.lock, ok, err = root.Lock(f.temp, disk.OfFile)
 		if ok && f.inPlace() {
 			return o, nil
 		}
 		// Until it is locked, another run takes the temporary for debris.
-		o.lock.Close()
+		if ok {
+			o.lock.Close()
+		}
 		f.Close()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			root.Close()
@@ -202,15 +220,23 @@ func (f *File) inPlace() bool {
 	if err != nil {
 		return false
 	}
-	named, err := f.root.Lstat(f.temp)
+	named, err := f.root.Stat(f.temp, false)
 	return err == nil && os.SameFile(mine, named)
 }
 
 // Output is a [File] that holds its folder open.
 type Output struct {
 	*File
-	root *os.Root
-	lock *flock.Flock // on the temporary, for removeDebris; nil on Windows
+	root disk.Dir
+	lock io.Closer // on the temporary, for removeDebris; nil on Windows
+}
+
+// Restrict keeps others than the owner from reading the file.
+func (o *Output) Restrict() error {
+	if err := o.f.Chmod(0o600); err != nil {
+		return o.diskError(err)
+	}
+	return nil
 }
 
 // Commit is that of [File].
@@ -244,7 +270,7 @@ func splitPath(name string) (dir, base string) {
 // writes, and gives how many bytes that freed. alone says that there is no other
 // process. Otherwise a lock tells, which a writer holds on its temporary; Windows
 // has no such locks, and there nothing is removed.
-func removeDebris(root *os.Root, dir string, alone bool) (files int, bytes int64) {
+func removeDebris(root disk.Dir, dir string, alone bool) (files int, bytes int64) {
 	if runtime.GOOS == "windows" && !alone {
 		return 0, 0
 	}
@@ -254,8 +280,7 @@ func removeDebris(root *os.Root, dir string, alone bool) (files int, bytes int64
 		}
 		name := path.Join(dir, e.Name())
 		if runtime.GOOS != "windows" {
-			lock := flock.New(root.Name()+string(os.PathSeparator)+name, flock.SetFlag(os.O_RDWR))
-			ok, err := lock.TryLock()
+			lock, ok, err := root.Lock(name, disk.OfFile)
 			if err != nil || !ok {
 				return nil
 			}
@@ -273,7 +298,7 @@ func removeDebris(root *os.Root, dir string, alone bool) (files int, bytes int64
 
 // eachEntry shows the entries of a folder, a thousand at a time: there may be a
 // million. They may be removed while they are shown.
-func eachEntry(root *os.Root, dir string, show func(fs.DirEntry) error) error {
+func eachEntry(root disk.Dir, dir string, show func(fs.DirEntry) error) error {
 	d, err := root.Open(dir)
 	if err != nil {
 		return err
@@ -295,26 +320,22 @@ func eachEntry(root *os.Root, dir string, show func(fs.DirEntry) error) error {
 	}
 }
 
-// diskError names the remedy where the disk is full.
-func diskError(name string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
-		return Errorf(ClassLocal, "write %s: the disk is full; free some space or choose another disk, and run again: %w", name, err)
+// diskError names the remedy where the disk is full, and the bytes that are needed as far
+// as that is known.
+func (f *File) diskError(err error) error {
+	var classed *Error
+	if errors.As(err, &classed) {
+		return err // it has failed before
 	}
-	return Errorf(ClassLocal, "write %s: %w", name, err)
-}
-
-// syncDir makes a rename durable. Windows does it by itself and can't be asked.
-func syncDir(root *os.Root, dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
+	if !errors.Is(err, syscall.ENOSPC) {
+		return Errorf(ClassLocal, "write %s: %w", f.name, err)
 	}
-	d, err := root.Open(dir)
-	if err != nil {
-		return err
+	done := fmt.Sprintf("%d bytes", f.written)
+	switch {
+	case f.most > f.least:
+		done = fmt.Sprintf("%d of %d to %d bytes", f.written, f.least, f.most)
+	case f.most > 0:
+		done = fmt.Sprintf("%d of %d bytes", f.written, f.most)
 	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return Errorf(ClassLocal, "write %s: the disk is full after %s; free some space or choose another disk, and run again: %w", f.name, done, err)
 }

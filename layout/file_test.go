@@ -1,13 +1,21 @@
 package layout_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/internal/disk"
+	"github.com/airdeck/airdeck/internal/disktest"
+	"github.com/airdeck/airdeck/internal/storagetest"
 	"github.com/airdeck/airdeck/layout"
 )
 
@@ -145,7 +153,7 @@ func TestCreateOutputRefuses(t *testing.T) {
 
 func TestCommitThatFailsLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OS.OpenDir(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,5 +176,58 @@ func TestCommitThatFailsLeavesNothing(t *testing.T) {
 	}
 	if err := layout.WriteFile(root, "../outside", []byte("x")); err == nil {
 		t.Error("wrote outside of the root")
+	}
+}
+
+// Who has no room is told how much was written and, where that is known, how much is
+// needed.
+func TestFullDiskIsToldInBytes(t *testing.T) {
+	blob := storagetest.Random(1, 1000)
+	d := ocispec.Descriptor{Digest: digest.FromBytes(blob), Size: 1000}
+	output := func(least, most int64) func(string, disk.System) error {
+		return func(dir string, system disk.System) error {
+			o, err := layout.CreateOutputOn(system, filepath.Join(dir, "talks.tar.zst"))
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			o.Expect(least, most)
+			if _, err := o.Write(blob); err == nil {
+				t.Error("there was room for it")
+			}
+			return o.Commit()
+		}
+	}
+	tests := map[string]struct {
+		write func(dir string, system disk.System) error
+		want  string
+	}{
+		"file": {func(dir string, system disk.System) error {
+			root, err := system.OpenDir(dir, false)
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			return layout.WriteFile(root, "report.json", blob)
+		}, " 499 of 1000 bytes"},
+		"blob": {func(dir string, system disk.System) error {
+			s, err := layout.OpenStore(t.Context(), dir, &layout.StoreOptions{System: system})
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			return layout.PushBytes(t.Context(), s, d, blob)
+		}, " of 1000 bytes"},
+		"output":                     {output(0, 0), " 499 bytes"},
+		"output of a size":           {output(2000, 2000), " 499 of 2000 bytes"},
+		"output of sizes in between": {output(2000, 3000), " 499 of 2000 to 3000 bytes"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := tt.write(t.TempDir(), &disktest.Faulty{Full: true, Room: 500})
+			if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }

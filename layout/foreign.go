@@ -75,14 +75,19 @@ func ResolveNames(entries []ocispec.Descriptor) []ocispec.Descriptor {
 			}
 			name = repositoryOf(name) + ":" + cosignTag(subject, end)
 		}
-		if rest, ok := strings.CutPrefix(name, "index.docker.io/"); ok {
-			name = "docker.io/" + rest
-		}
-		if name != EntryName(d) {
+		if name = withOneHub(name); name != EntryName(d) {
 			out[i] = Named(d, name)
 		}
 	}
 	return out
+}
+
+// withOneHub gives Docker Hub the name that airdeck calls it by.
+func withOneHub(name string) string {
+	if rest, ok := strings.CutPrefix(name, "index.docker.io/"); ok {
+		return "docker.io/" + rest
+	}
+	return name
 }
 
 // repositoryOf is a name without its tag and digest.

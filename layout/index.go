@@ -12,10 +12,11 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/internal/disk"
 )
 
 // Index reads index.json. A layout that was never written to has an empty one.
@@ -36,7 +37,7 @@ func (s *Store) ReadIndex() ([]byte, ocispec.Index, error) {
 		return nil, ocispec.Index{}, Errorf(ClassLayout, "layout %s has no index.json: %w", s.root.Name(), ErrNotFound)
 	}
 	if err != nil {
-		return nil, ocispec.Index{}, err
+		return nil, ocispec.Index{}, fmt.Errorf("layout %s: %w", s.root.Name(), err)
 	}
 	idx, err := DecodeIndex(b)
 	if err != nil && s.use != nil {
@@ -48,9 +49,24 @@ func (s *Store) ReadIndex() ([]byte, ocispec.Index, error) {
 	return b, idx, nil
 }
 
-// readSmall reads a file of metadata, up to one byte more than it may have.
+// ReadMetadata reads a small file that stands beside index.json.
+//
+// Errors: [fs.ErrNotExist] where there is none, and [ClassLimit] for more than limit
+// bytes.
+func (s *Store) ReadMetadata(name string, limit int) ([]byte, error) {
+	b, err := s.readSmall(name)
+	if err == nil && len(b) > limit {
+		return nil, Errorf(ClassLimit, "%s has more than %d bytes", name, limit)
+	}
+	return b, err
+}
+
+// readSmall reads a file of metadata, up to one byte more than a manifest may have.
 func (s *Store) readSmall(name string) ([]byte, error) {
-	fi, err := s.root.Stat(name)
+	fi, err := s.root.Stat(name, true)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !isSystemError(err) {
+		return nil, Errorf(ClassLayout, "%s is no file in it: %w", name, err)
+	}
 	if err != nil {
 		return nil, Errorf(ClassLocal, "%w", err)
 	}
@@ -72,8 +88,8 @@ func (s *Store) readSmall(name string) ([]byte, error) {
 // UpdateIndex changes index.json: it locks, reads, calls edit, sorts the entries
 // and replaces the file at once. If edit gives an error, nothing is changed.
 func (s *Store) UpdateIndex(ctx context.Context, edit func(*ocispec.Index) error) (err error) {
-	lock := flock.New(s.path(indexLock))
-	if ok, err := lock.TryLockContext(ctx, lockPoll); err != nil || !ok {
+	lock, err := disk.Wait(ctx, s.root, indexLock, disk.Exclusive)
+	if err != nil {
 		return Errorf(ClassLocal, "lock of the layout: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
@@ -88,7 +104,7 @@ func (s *Store) UpdateIndex(ctx context.Context, edit func(*ocispec.Index) error
 	if err != nil {
 		return err
 	}
-	return WriteFile(s.root, ocispec.ImageIndexFile, b)
+	return s.writeFile(ocispec.ImageIndexFile, b)
 }
 
 // MarshalIndex sorts the entries of an index.json and gives its bytes, the same

@@ -11,9 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxJSONDepth is far beyond what any manifest needs.
-const maxJSONDepth = 64
-
 // decodeStrict reads one JSON value as no other reader can misread it: readers
 // disagree about duplicate keys, keys in another case, invalid UTF-8 and what
 // follows the value, and what is verified here is read by others later.
@@ -35,7 +32,7 @@ func decodeStrict(b []byte, v any) error {
 // has a meaning.
 func checkKeys(b []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(b))
-	var levels [maxJSONDepth + 1]level
+	var levels [MaxJSONDepth + 1]level
 	for values := 0; ; {
 		tok, err := dec.ReadToken()
 		switch {
@@ -51,8 +48,12 @@ func checkKeys(b []byte) error {
 			return Errorf(ClassJSON, "not JSON: %w", err)
 		}
 		depth := dec.StackDepth()
-		if depth > maxJSONDepth {
-			return Errorf(ClassLimit, "JSON nests deeper than %d levels", maxJSONDepth)
+		if depth > MaxJSONDepth {
+			return Errorf(ClassLimit, "JSON nests deeper than %d levels", MaxJSONDepth)
+		}
+		in, n := dec.StackIndex(depth)
+		if in == '[' && n > MaxListed {
+			return Errorf(ClassLimit, "a list in it has more than %d items", MaxListed)
 		}
 		switch kind := tok.Kind(); {
 		case kind == '{':
@@ -60,7 +61,7 @@ func checkKeys(b []byte) error {
 			levels[depth] = level{data: depth > 1 && levels[depth-1].annotations}
 		case kind == '[':
 			levels[depth] = level{}
-		case kind == '"' && isKey(dec, depth):
+		case kind == '"' && in == '{' && n%2 == 1: // a key and no value
 			if err := levels[depth].key(tok.String()); err != nil {
 				return err
 			}
@@ -72,13 +73,6 @@ func checkKeys(b []byte) error {
 			return Errorf(ClassJSON, "data follows the JSON value")
 		}
 	}
-}
-
-// isKey reports whether the string that was read last is the key of an object and
-// not a value.
-func isKey(dec *jsontext.Decoder, depth int) bool {
-	kind, n := dec.StackIndex(depth)
-	return kind == '{' && n%2 == 1
 }
 
 // level is an object that is being read.

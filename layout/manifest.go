@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	// The algorithms must be linked in for go-digest to know them.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
@@ -18,9 +19,22 @@ const (
 	// larger ones (distribution-spec v1.1, "Pushing Manifests").
 	MaxManifestSize = 4 << 20
 
+	// MaxBlobSize bounds the size of what a descriptor names, in bytes. An archive has
+	// no room for more, and the sizes of a million blobs add up to a number that fits.
+	MaxBlobSize = 4 << 40
+
 	// MaxIndexDepth bounds how deeply indexes may nest below a root. Two levels
 	// occur in practice.
 	MaxIndexDepth = 8
+
+	// MaxListed bounds what one list in a manifest or an index names. With a digest
+	// each, no more fit into [MaxManifestSize]; what is shorter is no descriptor, and
+	// takes forty times its size in memory.
+	MaxListed = 50_000
+
+	// MaxJSONDepth bounds how deeply values may nest in a manifest or an index. It is
+	// far beyond what any manifest needs.
+	MaxJSONDepth = 64
 )
 
 // Media types of manifests and of an image's config, beside those of image-spec.
@@ -40,12 +54,11 @@ func IsIndex(mediaType string) bool {
 
 // IsManifest reports whether a media type is that of a manifest or an index:
 // something a registry serves under /manifests/, and whose children are known.
-func IsManifest(mediaType string) bool {
-	switch mediaType {
-	case ocispec.MediaTypeImageManifest, MediaTypeDockerManifest, MediaTypeArtifactManifest:
-		return true
-	}
-	return IsIndex(mediaType)
+func IsManifest(mediaType string) bool { return slices.Contains(manifestTypes, mediaType) }
+
+var manifestTypes = []string{
+	ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex,
+	MediaTypeDockerManifest, MediaTypeDockerManifestList, MediaTypeArtifactManifest,
 }
 
 // Manifest is what a manifest or an index says. It is for reading only: content
@@ -112,8 +125,9 @@ func (m *Manifest) listChildren() []Child {
 // verified.
 //
 // Errors: [ClassJSON] for what is not one JSON value or could be read in two
-// ways, [ClassMediaType] where the content is not of d's type, or of two types
-// at once (CVE-2021-41190), and those of [CheckDescriptor] for what it lists.
+// ways, [ClassLimit] over [MaxListed] or [MaxJSONDepth], [ClassMediaType] where the
+// content is not of d's type, or of two types at once (CVE-2021-41190), and those
+// of [CheckDescriptor] for what it lists.
 func DecodeManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
 	var raw struct {
 		MediaType    string               `json:"mediaType"`
@@ -158,7 +172,8 @@ func DecodeManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
 }
 
 // DecodeIndex reads the index.json of a layout or a bundle. Its errors are those
-// of [DecodeManifest] and of [AbsentOf].
+// of [DecodeManifest] and of [AbsentOf], and [ClassName] for an entry that has one name
+// for some readers and another for others.
 func DecodeIndex(b []byte) (ocispec.Index, error) {
 	var idx ocispec.Index
 	if len(b) > MaxManifestSize {
@@ -174,7 +189,7 @@ func DecodeIndex(b []byte) (ocispec.Index, error) {
 		return idx, Errorf(ClassLayout, "index.json has schemaVersion %d; it must be 2", idx.SchemaVersion)
 	}
 	for _, d := range idx.Manifests {
-		if err := CheckDescriptor(d); err != nil {
+		if err := cmp.Or(CheckDescriptor(d), checkNames(d)); err != nil {
 			return idx, fmt.Errorf("index.json: %w", err)
 		}
 	}
@@ -216,13 +231,14 @@ func CheckDigest(d digest.Digest) error {
 }
 
 // CheckDescriptor refuses a descriptor that can't be honoured: a malformed or
-// unknown digest ([ClassDigest], [ClassPolicy]), a negative size, or embedded
-// data that is not the content ([ClassSize], [ClassDigest]).
+// unknown digest ([ClassDigest], [ClassPolicy]), a size that is negative or over
+// [MaxBlobSize], or embedded data that is not the content ([ClassSize],
+// [ClassDigest]).
 func CheckDescriptor(d ocispec.Descriptor) error {
 	if err := CheckDigest(d.Digest); err != nil {
 		return err
 	}
-	if d.Size < 0 {
+	if d.Size < 0 || d.Size > MaxBlobSize {
 		return Errorf(ClassSize, "%s has the size %d", d.Digest, d.Size)
 	}
 	if d.Data != nil {

@@ -90,7 +90,7 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Export(t.Context(), raw); err != nil {
+	if err := s.Export(t.Context(), raw, nil); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -104,5 +104,31 @@ func TestExport(t *testing.T) {
 	}
 	if len(names) != len(c.Blobs)+2 || slices.Contains(names, stray.Encoded()) {
 		t.Errorf("%d files for %d blobs: %q", len(names), len(c.Blobs), names)
+	}
+}
+
+// Somebody may have made the directory before, to have his own files appear in it.
+func TestExportRefusesWhatIsNoPartOfALayout(t *testing.T) {
+	c := storagetest.Small()
+	raw, err := layout.MarshalIndex(c.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"evil.sh", "blobs/evil.sh", "blobs/sha256/evil.sh"} {
+		dir := filepath.Join(t.TempDir(), "layout")
+		s, err := layout.OpenStore(t.Context(), dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := layout.Copy(t.Context(), s, c, c.Index.Manifests, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Export(t.Context(), raw, nil); layout.ClassOf(err) != layout.ClassLocal {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.Close()
 	}
 }

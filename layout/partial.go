@@ -148,23 +148,29 @@ type Part struct {
 //
 // Errors: those of the sources and of [Walker].
 func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec.Descriptor, err error) {
-	brought := map[digest.Digest]bool{}
-	absent = Absent{}
+	// What one manifest lists as a manifest, another may have for its config.
+	type mention struct {
+		digest   digest.Digest
+		manifest bool
+	}
+	brought, left := map[mention]bool{}, map[mention]bool{}
 	for _, p := range parts {
 		w := Walker{Source: p.Source}
-		w.LeftOut = func(_ ocispec.Descriptor, c Child) { absent[c.Digest] = struct{}{} }
+		w.LeftOut = func(_ ocispec.Descriptor, c Child) { left[mention{c.Digest, c.Kind == KindManifest}] = true }
 		w.Visit = func(n Node) error {
-			if n.Kind == KindBlob && IsNondistributable(n.MediaType) && !brought[n.Digest] {
+			m := mention{n.Digest, n.Kind == KindManifest}
+			if n.Kind == KindBlob && IsNondistributable(n.MediaType) && !brought[m] {
 				ok, err := anyHas(ctx, parts, n.Descriptor)
 				if err != nil {
 					return err
 				}
 				if !ok {
 					lacking = append(lacking, n.Descriptor)
+					left[m] = true
 					return nil
 				}
 			}
-			brought[n.Digest] = true
+			brought[m] = true
 			return nil
 		}
 		for _, e := range p.Entries {
@@ -173,10 +179,12 @@ func Merge(ctx context.Context, parts ...Part) (absent Absent, lacking []ocispec
 			}
 		}
 	}
-	for _, d := range lacking {
-		absent[d.Digest] = struct{}{}
+	absent = Absent{}
+	for m := range left {
+		if !brought[m] {
+			absent[m.digest] = struct{}{}
+		}
 	}
-	maps.DeleteFunc(absent, func(d digest.Digest, _ struct{}) bool { return brought[d] })
 	return absent, lacking, nil
 }
 

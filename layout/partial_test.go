@@ -80,6 +80,7 @@ func TestMerge(t *testing.T) {
 	config, foreign := c.Add(storagetest.ConfigType, []byte("{}")), c.Add(foreignLayer, []byte("2"))
 	one, two, three := c.AddImage(config, c.Add("a/b", []byte("1"))), c.AddImage(config, foreign), c.AddImage(config)
 	root := c.AddIndex(one, two, three)
+	odd := c.AddImage(two) // a manifest for its config
 	poor := storagetest.NewContent()
 	maps.Copy(poor.Blobs, c.Blobs)
 	delete(poor.Blobs, foreign.Digest)
@@ -98,6 +99,10 @@ func TestMerge(t *testing.T) {
 			{poor, []ocispec.Descriptor{root}},
 			{c, []ocispec.Descriptor{two}},
 		}, absentOf(), 0},
+		"one has for a config what the other leaves": {[]layout.Part{
+			{layout.WithAbsent(c, absentOf(two, three)), []ocispec.Descriptor{root}},
+			{c, []ocispec.Descriptor{odd}},
+		}, absentOf(two, three), 0},
 		"whole": {[]layout.Part{{c, []ocispec.Descriptor{root}}}, absentOf(), 0},
 	} {
 		got, lacking, err := layout.Merge(t.Context(), tt.parts...)

@@ -259,6 +259,9 @@ func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error
 // configPlatform gives the platform that an image's config tells, and nil for what
 // is no image.
 func configPlatform(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.Platform, error) {
+	if !IsManifest(d.MediaType) {
+		return nil, nil
+	}
 	m, err := readManifest(ctx, src, d)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ func TestSelect(t *testing.T) {
 	amd, arm, v7 := imageFor(c, "linux/amd64"), imageFor(c, "linux/arm64"), imageFor(c, "linux/arm/v7")
 	amdAtt, armAtt := imageFor(c, "att/amd"), imageFor(c, "att/arm")
 	chart := c.AddImage(c.Add("application/vnd.cncf.helm.config.v1+json", []byte("{}")))
+	blob := c.Add(storagetest.BlobType, []byte("no manifest"))
 	built := c.AddIndex(listed(amd, "linux/amd64"), listed(arm, "linux/arm64/v8"), attested(amdAtt, amd), attested(armAtt, arm))
 	silent := c.AddIndex(amd, arm) // the configs have to tell
 	nested := c.AddIndex(c.AddIndex(listed(amd, "linux/amd64")), c.AddIndex(listed(v7, "linux/arm/v7")), listed(arm, "linux/arm64"))
@@ -69,6 +70,7 @@ func TestSelect(t *testing.T) {
 		"what has no platform":          {mixed, "linux/arm64", mixed, absentOf(amd), ""},
 		"a single image":                {amd, "linux/amd64,linux/arm64", amd, absentOf(), "linux/arm64"},
 		"no image":                      {chart, "linux/amd64", chart, absentOf(), ""},
+		"no manifest":                   {blob, "linux/amd64", blob, absentOf(), ""},
 		"Zarf's package for any system": {zarf, "linux/amd64", zarf, absentOf(), ""},
 		"one manifest for two":          {twice, "linux/386", amd, absentOf(arm), ""},
 		"no wish":                       {built, "", built, absentOf(), ""},

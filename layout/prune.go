@@ -8,9 +8,10 @@ import (
 	"path"
 	"slices"
 
-	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/internal/disk"
 )
 
 // Pruned says what [Store.Prune] removed.
@@ -37,20 +38,27 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 	}
 	// Those who fetch or pack hold the lock shared: what they have fetched has
 	// no reference yet.
-	if err := s.use.Unlock(); err != nil {
+	if err := s.use.Close(); err != nil {
 		return p, Errorf(ClassLocal, "lock of the layout: %w", err)
 	}
+	exclusive, ok, err := s.root.Lock(useLock, disk.Exclusive)
 	// Whatever happens, the Store stays in use until Close.
-	defer func() { err = errors.Join(err, s.use.RLock()) }()
-	exclusive := flock.New(s.path(useLock))
-	ok, err := exclusive.TryLock()
+	defer func() {
+		if ok {
+			err = errors.Join(err, exclusive.Close())
+		}
+		use, lerr := disk.Wait(context.WithoutCancel(ctx), s.root, useLock, disk.Shared)
+		if lerr == nil {
+			s.use = use
+		}
+		err = errors.Join(err, lerr)
+	}()
 	if err != nil {
 		return p, Errorf(ClassLocal, "lock of the layout: %w", err)
 	}
 	if !ok {
 		return p, Errorf(ClassLocal, "layout %s: %w: run prune again when it has ended", s.root.Name(), ErrBusy)
 	}
-	defer exclusive.Close()
 
 	idx, err := s.Index()
 	if err != nil {
@@ -153,23 +161,22 @@ func (s *Store) tagsOf(ctx context.Context, gone, roots []ocispec.Descriptor) (r
 }
 
 func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p *Pruned) error {
-	algorithms, err := fs.ReadDir(s.root.FS(), ocispec.ImageBlobsDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Errorf(ClassLocal, "%w", err)
-	}
-	for _, alg := range algorithms {
+	err := eachEntry(s.root, ocispec.ImageBlobsDir, func(alg fs.DirEntry) error {
 		dir := path.Join(ocispec.ImageBlobsDir, alg.Name())
 		files, bytes := removeDebris(s.root, dir, true)
 		p.Debris += files
 		p.Bytes += bytes
-		err := eachEntry(s.root, dir, func(b fs.DirEntry) error {
+		return eachEntry(s.root, dir, func(b fs.DirEntry) error {
 			d := digest.Digest(alg.Name() + ":" + b.Name())
 			if _, ok := needed[d]; ok || CheckDigest(d) != nil || ctx.Err() != nil {
 				return ctx.Err()
 			}
 			fi, err := b.Info()
-			if err != nil {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
 				return nil // it has gone
+			case err != nil:
+				return err
 			}
 			if err := s.root.Remove(path.Join(dir, b.Name())); err != nil {
 				return err
@@ -179,9 +186,9 @@ func (s *Store) sweep(ctx context.Context, needed map[digest.Digest]struct{}, p 
 			p.Bytes += fi.Size()
 			return nil
 		})
-		if err != nil {
-			return Errorf(ClassLocal, "%w", err)
-		}
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Errorf(ClassLocal, "%w", err)
 	}
 	return ctx.Err()
 }

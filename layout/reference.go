@@ -15,6 +15,11 @@ import (
 // reference of an entry.
 const AnnotationImageName = "io.containerd.image.name"
 
+// MaxRepositorySize bounds the path of a repository, in bytes. The reference registry
+// takes no longer one (distribution's RepositoryNameTotalLengthMax), and neither do
+// docker and crane.
+const MaxRepositorySize = 255
+
 // Reference names an artifact: a registry, a repository in it, and a tag, a
 // digest or both.
 type Reference struct {
@@ -33,7 +38,7 @@ func ParseReference(s string) (Reference, error) {
 	}
 	named, dgst, pinned := strings.Cut(s, "@")
 	host, path, ok := strings.Cut(named, "/")
-	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {
+	if !ok || !strings.ContainsAny(host, ".:") && host != "localhost" || strings.HasSuffix(host, ":") {
 		return Reference{}, Errorf(ClassName, "%q names no registry: write it as registry/repository:tag, for example docker.io/library/%s", clip(s), "alpine:3")
 	}
 	ref := Reference{Registry: host, Repository: path}
@@ -42,6 +47,9 @@ func ParseReference(s string) (Reference, error) {
 		if ref.Tag == "" {
 			return Reference{}, Errorf(ClassName, "%q has an empty tag", clip(s))
 		}
+	}
+	if len(ref.Repository) > MaxRepositorySize {
+		return Reference{}, Errorf(ClassName, "%q has a repository of %d characters, over the limit of %d", clip(s), len(ref.Repository), MaxRepositorySize)
 	}
 	if pinned {
 		ref.Digest = digest.Digest(dgst)
@@ -83,6 +91,28 @@ func EntryName(d ocispec.Descriptor) string {
 	}
 	return d.Annotations[ocispec.AnnotationRefName]
 }
+
+// checkNames demands that the two annotations for the name of an entry say the same, as
+// far as each does: skopeo, podman and oras read the one and containerd and airdeck the
+// other, and what was judged under a name must not be taken under another. A short name
+// is the end of the full one, such as its tag; what names a registry is no short one.
+func checkNames(d ocispec.Descriptor) error {
+	full, name := d.Annotations[AnnotationImageName], d.Annotations[ocispec.AnnotationRefName]
+	if full == "" || name == "" || withOneHub(full) == withOneHub(name) {
+		return nil
+	}
+	if _, err := ParseReference(name); err != nil {
+		for _, before := range []string{"/", ":", "@"} {
+			if strings.HasSuffix(full, before+name) {
+				return nil
+			}
+		}
+	}
+	return Errorf(ClassName, "the entry %s is called %q for containerd and %q for skopeo: whoever wrote it has to give it one name", d.Digest, clip(full), clip(name))
+}
+
+// EntryTag gives the tag of the name of an entry, and "" where it has none.
+func EntryTag(d ocispec.Descriptor) string { return tagOf(EntryName(d)) }
 
 // Named gives d the reference as its name in an index.json. What else d is
 // annotated with is kept.

@@ -4,20 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/airdeck/airdeck/internal/disk"
 )
 
 // LayoutFile is the content of the oci-layout file, byte for byte.
 const LayoutFile = `{"imageLayoutVersion":"1.0.0"}`
+
+// SignaturesFile is where the signatures of an index.json stand, beside it.
+const SignaturesFile = "index.sigstore.json"
 
 const (
 	lockDir   = ".airdeck"
@@ -28,14 +31,14 @@ const (
 // Store is an OCI image layout directory, shared by all artifacts and runs. It
 // is safe for several goroutines and several processes.
 type Store struct {
-	root     *os.Root
+	root     disk.Dir
 	progress Progress
 	durable  bool
-	use      *flock.Flock // shared while the Store is open; nil if read-only
+	use      io.Closer // the lock that is shared while the Store is open; nil if read-only
 
 	mu    sync.Mutex
 	whole map[digest.Digest]int64 // sizes of the blobs seen whole by this Store
-	dirs  map[digest.Algorithm]*os.Root
+	dirs  map[digest.Algorithm]disk.Dir
 }
 
 var (
@@ -58,6 +61,9 @@ type StoreOptions struct {
 	// Exclusive keeps other processes out until Close.
 	Exclusive bool
 
+	// System is where dir is; nil is this machine.
+	System disk.System
+
 	// Progress is told when a damaged blob was found, which Push then replaces.
 	Progress Progress
 }
@@ -66,27 +72,22 @@ type StoreOptions struct {
 // only. The caller closes it.
 //
 // Errors: [ClassLayout] if dir holds a layout of another version or something
-// else, and [ErrBusy] if it is to be Exclusive and another process uses it. While
-// another process has it to itself, OpenStore waits.
+// else, [ErrBusy] if it is to be Exclusive and another process uses it, and
+// [ClassLocal] for what this machine can't read or make. While another process has
+// it to itself, OpenStore waits.
 func OpenStore(ctx context.Context, dir string, o *StoreOptions) (*Store, error) {
 	if o == nil {
 		o = &StoreOptions{}
 	}
-	if !o.ReadOnly {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
-		}
+	system := o.System
+	if system == nil {
+		system = disk.OS
 	}
-	// Lock files are opened by their path, which must outlast a change of directory.
-	abs, err := filepath.Abs(dir)
+	root, err := system.OpenDir(dir, !o.ReadOnly)
 	if err != nil {
 		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
 	}
-	root, err := os.OpenRoot(abs)
-	if err != nil {
-		return nil, Errorf(ClassLocal, "layout %s: %w", dir, err)
-	}
-	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]int64{}, dirs: map[digest.Algorithm]*os.Root{}}
+	s := &Store{root: root, progress: o.Progress, durable: o.Durable, whole: map[digest.Digest]int64{}, dirs: map[digest.Algorithm]disk.Dir{}}
 	if err := s.prepare(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("layout %s: %w", dir, err)
@@ -110,7 +111,9 @@ func (s *Store) prepare(ctx context.Context, o *StoreOptions) error {
 		if err := CheckLayoutFile(b); err != nil && (readOnly || len(b) > 0) {
 			return err
 		}
-	case readOnly || !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case readOnly:
 		return Errorf(ClassLayout, "it is no OCI image layout: %w", err)
 	}
 	if readOnly {
@@ -121,10 +124,14 @@ func (s *Store) prepare(ctx context.Context, o *StoreOptions) error {
 			return err
 		}
 	}
-	if err := s.root.MkdirAll(lockDir, 0o755); err != nil {
+	if err := s.root.Mkdir(lockDir); err != nil {
 		return Errorf(ClassLocal, "%w", err)
 	}
-	if fi, err := s.root.Lstat(lockDir); err != nil || !fi.IsDir() {
+	fi, err := s.root.Stat(lockDir, false)
+	if err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	if !fi.IsDir() {
 		return Errorf(ClassLayout, "%s in it is no directory", lockDir)
 	}
 	if err := s.lockUse(ctx, o.Exclusive); err != nil {
@@ -132,7 +139,7 @@ func (s *Store) prepare(ctx context.Context, o *StoreOptions) error {
 	}
 	if len(b) == 0 {
 		// Another process may do the same at this moment, with the same bytes.
-		if err := WriteFile(s.root, ocispec.ImageLayoutFile, []byte(LayoutFile)); err != nil {
+		if err := s.writeFile(ocispec.ImageLayoutFile, []byte(LayoutFile)); err != nil {
 			return err
 		}
 	}
@@ -142,8 +149,7 @@ func (s *Store) prepare(ctx context.Context, o *StoreOptions) error {
 // lockUse marks the layout as used until Close. Who is alone with it takes the
 // opportunity to remove what a killed run left.
 func (s *Store) lockUse(ctx context.Context, exclusive bool) error {
-	s.use = flock.New(s.path(useLock))
-	ok, err := s.use.TryLock()
+	use, ok, err := s.root.Lock(useLock, disk.Exclusive)
 	if err != nil {
 		return Errorf(ClassLocal, "lock: %w", err)
 	}
@@ -153,35 +159,40 @@ func (s *Store) lockUse(ctx context.Context, exclusive bool) error {
 	if ok {
 		removeDebris(s.root, lockDir, true)
 		if exclusive {
+			s.use = use
 			return nil
 		}
-		if err := s.use.Unlock(); err != nil {
+		if err := use.Close(); err != nil {
 			return Errorf(ClassLocal, "lock: %w", err)
 		}
 	}
-	if ok, err := s.use.TryRLockContext(ctx, lockPoll); err != nil || !ok {
+	if s.use, err = disk.Wait(ctx, s.root, useLock, disk.Shared); err != nil {
 		return Errorf(ClassLocal, "lock: %w", err)
 	}
 	return nil
 }
 
+// writeFile writes a file of metadata. The temporary is where the next run looks for
+// what a killed one has left.
+func (s *Store) writeFile(name string, b []byte) error { return writeFile(s.root, lockDir, name, b) }
+
 // checkEmpty keeps a mistyped --layout from filling somebody's home directory.
 func (s *Store) checkEmpty() error {
-	entries, err := fs.ReadDir(s.root.FS(), ".")
-	if err != nil {
-		return Errorf(ClassLocal, "%w", err)
-	}
-	for _, e := range entries {
+	errOther := Errorf(ClassLayout, "the directory holds other files and no oci-layout: name an empty one or a layout")
+	err := eachEntry(s.root, ".", func(e fs.DirEntry) error {
 		if strings.HasPrefix(e.Name(), tempPrefix) {
-			continue // another process begins to use the layout
+			return nil // another process begins to use the layout
 		}
 		switch e.Name() {
 		case lockDir, ocispec.ImageLayoutFile, ocispec.ImageIndexFile, ocispec.ImageBlobsDir:
-		default:
-			return Errorf(ClassLayout, "the directory holds other files and no oci-layout: name an empty one or a layout")
+			return nil
 		}
+		return errOther
+	})
+	if err != nil && err != errOther {
+		return Errorf(ClassLocal, "%w", err)
 	}
-	return nil
+	return err
 }
 
 // CheckLayoutFile refuses an oci-layout file of a version that is not 1.0.0.
@@ -212,17 +223,45 @@ func (s *Store) Close() error {
 	return s.root.Close()
 }
 
-// lockPoll is how often a lock that another process holds is tried again.
-const lockPoll = 50 * time.Millisecond
-
-func (s *Store) path(name string) string {
-	return s.root.Name() + string(os.PathSeparator) + name
+// onlyLayout refuses what is no part of a layout: somebody may have made the directory
+// before, to have his own files appear in it.
+func (s *Store) onlyLayout() error {
+	strange := func(dir, name string) error {
+		return Errorf(ClassLocal, "layout %s: %s is no part of it: remove it", s.root.Name(), path.Join(dir, name))
+	}
+	err := eachEntry(s.root, ".", func(e fs.DirEntry) error {
+		switch e.Name() {
+		case lockDir, ocispec.ImageLayoutFile, ocispec.ImageIndexFile, SignaturesFile, ocispec.ImageBlobsDir:
+			return nil
+		}
+		return strange(".", e.Name())
+	})
+	if err != nil {
+		return err
+	}
+	err = eachEntry(s.root, ocispec.ImageBlobsDir, func(alg fs.DirEntry) error {
+		if !alg.IsDir() {
+			return strange(ocispec.ImageBlobsDir, alg.Name())
+		}
+		dir := path.Join(ocispec.ImageBlobsDir, alg.Name())
+		return eachEntry(s.root, dir, func(b fs.DirEntry) error {
+			if CheckDigest(digest.Digest(alg.Name()+":"+b.Name())) != nil || !b.Type().IsRegular() {
+				return strange(dir, b.Name())
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // there is no blob
+	}
+	return err
 }
 
 // Export ends the use of this directory as a store of airdeck and leaves it as a
-// plain layout: index is written as it is, blobs that it does not lead to go, and
-// so do the lock files. The Store can only be closed after that.
-func (s *Store) Export(ctx context.Context, index []byte) error {
+// plain layout: index is written as it is, its signatures beside it as
+// index.sigstore.json unless they are nil, blobs that it does not lead to go, and so
+// do the lock files. The Store can only be closed after that.
+func (s *Store) Export(ctx context.Context, index, signatures []byte) error {
 	idx, err := DecodeIndex(index)
 	if err != nil {
 		return err
@@ -244,18 +283,39 @@ func (s *Store) Export(ctx context.Context, index []byte) error {
 	if err := s.sweep(ctx, needed, &Pruned{}); err != nil {
 		return err
 	}
-	if s.durable && canSyncAll {
-		if err := syncAll(s.root); err != nil {
+	if err := s.onlyLayout(); err != nil {
+		return err
+	}
+	if s.durable {
+		bring := s.root.SyncAll
+		if !disk.CanSyncAll { // each blob was, and what is left is the folder's name
+			bring = func() error { return s.root.Sync(ocispec.ImageBlobsDir) }
+		}
+		if err := bring(); err != nil {
 			return Errorf(ClassLocal, "layout %s: %w", s.root.Name(), err)
 		}
 	}
-	if err := WriteFile(s.root, ocispec.ImageIndexFile, index); err != nil {
+	if signatures == nil {
+		err = s.root.Remove(SignaturesFile) // an interrupted run may have brought it
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	} else {
+		err = s.writeFile(SignaturesFile, signatures)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.writeFile(ocispec.ImageIndexFile, index); err != nil {
 		return err
 	}
 	if err := s.use.Close(); err != nil {
 		return Errorf(ClassLocal, "%w", err)
 	}
-	if err := s.root.RemoveAll(lockDir); err != nil {
+	if err := eachEntry(s.root, lockDir, func(e fs.DirEntry) error { return s.root.Remove(path.Join(lockDir, e.Name())) }); err != nil {
+		return Errorf(ClassLocal, "%w", err)
+	}
+	if err := s.root.Remove(lockDir); err != nil {
 		return Errorf(ClassLocal, "%w", err)
 	}
 	return nil

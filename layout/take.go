@@ -40,14 +40,15 @@ type Taken struct {
 // Take finds the artifacts that an index.json names, whoever wrote it, and what
 // belongs to them, under full names. What is not asked for may be damaged.
 //
-// Errors: [ErrNotFound] where the one artifact is not there, those of
-// [CompleteName], [Select] and [Walker], and those of src.
+// Errors: [ErrNotFound] where the one artifact is not there, [ClassMissing] where what
+// something refers to is not, those of [CompleteName], [Select] and [Walker], and those
+// of src.
 func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *TakeOptions) (Taken, error) {
 	known, err := src.Absent()
 	if err != nil {
 		return Taken{}, err
 	}
-	t := &taker{src: src, o: o, of: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}, taken: Taken{Absent: maps.Clone(known)}}
+	t := &taker{src: src, o: o, known: known, of: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}, taken: Taken{Absent: maps.Clone(known)}}
 	if t.taken.Absent == nil {
 		t.taken.Absent = Absent{}
 	}
@@ -82,6 +83,7 @@ func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *Tak
 type taker struct {
 	src     Source
 	o       *TakeOptions
+	known   Absent // what src lacks
 	entries []ocispec.Descriptor
 	only    string                 // the full name of what is asked for
 	of      map[digest.Digest]bool // indexes whose place one of their manifests takes
@@ -140,11 +142,42 @@ func (t *taker) root(ctx context.Context, e ocispec.Descriptor) error {
 	return nil
 }
 
+// share takes back what one artifact leaves out for the platforms and another brings.
+func (t *taker) share(ctx context.Context) error {
+	if len(t.taken.Selections) < 2 || len(t.taken.Absent) == len(t.known) {
+		return nil
+	}
+	var parts []Part
+	for i, sel := range t.taken.Selections {
+		left := Absent{}
+		if maps.Copy(left, t.known); sel.Of == nil {
+			maps.Copy(left, sel.Absent)
+		}
+		parts = append(parts, Part{WithAbsent(t.src, left), t.taken.Entries[i : i+1]})
+	}
+	absent, _, err := Merge(ctx, parts...)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(t.taken.Absent, func(d digest.Digest, _ struct{}) bool {
+		_, still := absent[d]
+		_, before := t.known[d]
+		return !still && !before
+	})
+	return nil
+}
+
 // attach adds what belongs to the artifacts. Tags of cosign's that belong to nothing
 // here are artifacts like others, unless what they belong to was left for one
 // platform of it.
 func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor) error {
-	attached, err := Attached(ctx, WithAbsent(t.src, t.taken.Absent), t.taken.Entries, slices.Concat(referrers, tags))
+	find := func() ([]ocispec.Descriptor, error) {
+		if err := t.share(ctx); err != nil {
+			return nil, err
+		}
+		return Attached(ctx, WithAbsent(t.src, t.taken.Absent), t.taken.Entries, slices.Concat(referrers, tags))
+	}
+	attached, err := find()
 	if err != nil {
 		return err
 	}
@@ -154,6 +187,7 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 		})
 	}
 	uncovered := map[digest.Digest][]digest.Digest{} // by index
+	alone := false
 	for _, e := range tags {
 		subject := CosignSubject(tagOf(EntryName(e)))
 		switch {
@@ -164,19 +198,35 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 		case t.o.Only == "":
 			t.taken.Entries = append(t.taken.Entries, e)
 			t.taken.Selections = append(t.taken.Selections, Selection{Root: e})
+			alone = true
 		}
 	}
+	if alone { // something may belong to these in turn
+		if attached, err = find(); err != nil {
+			return err
+		}
+		attached = slices.DeleteFunc(attached, func(d ocispec.Descriptor) bool { return has(t.taken.Entries, d) })
+	}
+	subjects := map[digest.Digest]digest.Digest{} // of the referrers that belong to nothing here
 	for _, e := range referrers {
 		s, err := SubjectOf(ctx, t.src, e)
 		if err != nil {
 			return err
 		}
-		if t.of[s.Digest] && !has(attached, e) {
+		if has(attached, e) {
+			continue
+		}
+		if subjects[e.Digest] = s.Digest; t.of[s.Digest] {
 			uncovered[s.Digest] = append(uncovered[s.Digest], e.Digest)
 		}
 	}
 	if t.o.NoReferrers {
 		return nil
+	}
+	if t.o.Only == "" {
+		if err := t.orphan(subjects, tags); err != nil {
+			return err
+		}
 	}
 	for i, sel := range t.taken.Selections {
 		if sel.Of != nil && len(uncovered[sel.Of.Digest]) > 0 {
@@ -184,5 +234,33 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 		}
 	}
 	t.taken.Entries = append(t.taken.Entries, attached...)
+	return nil
+}
+
+// orphan refuses a referrer that would be left out and that nobody has left out: what it
+// refers to is not there. subjects are those of the referrers in question.
+func (t *taker) orphan(subjects map[digest.Digest]digest.Digest, tags []ocispec.Descriptor) error {
+	out := maps.Clone(t.left) // what is left out for the platforms, and what belongs to it
+	for d := range t.taken.Absent {
+		out[d] = true
+	}
+	for more := true; more; {
+		more = false
+		for _, e := range tags {
+			if out[CosignSubject(EntryTag(e))] && !out[e.Digest] {
+				out[e.Digest], more = true, true
+			}
+		}
+		for d, s := range subjects {
+			if out[s] && !out[d] {
+				out[d], more = true, true
+			}
+		}
+	}
+	for _, d := range slices.Sorted(maps.Keys(subjects)) {
+		if !out[d] {
+			return Errorf(ClassMissing, "%s refers to %s, which is not there: bring that, take artifacts by their names, or leave all that refers to others (--no-referrers)", d, subjects[d])
+		}
+	}
 	return nil
 }

@@ -3,6 +3,7 @@ package layout_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/image-spec/specs-go"
@@ -111,6 +112,22 @@ func TestTakePlatform(t *testing.T) {
 	}
 }
 
+// What belongs to nothing here may have something that belongs to it.
+func TestTakeOfWhatIsAlone(t *testing.T) {
+	c := storagetest.NewContent()
+	const repo = "ghcr.io/acme/app:"
+	loose, gone := imageFor(c, "sig/loose"), imageFor(c, "sig/gone")
+	above := imageFor(c, "sig/of the signature")
+	entries := []ocispec.Descriptor{
+		layout.Named(above, repo+layout.CosignTags(loose.Digest)[1]),
+		layout.Named(loose, repo+layout.CosignTags(gone.Digest)[0]), referring(c, loose, "signs the signature"),
+	}
+	got, err := layout.Take(t.Context(), whole(c), entries, &layout.TakeOptions{})
+	if err != nil || !slices.Equal(names(got.Entries), names(entries)) {
+		t.Errorf("%v, %v, want %v", err, names(got.Entries), names(entries))
+	}
+}
+
 // hauler names what refers to an artifact as the artifact, and oras lists children
 // beside their index.
 func TestArtifacts(t *testing.T) {
@@ -124,5 +141,55 @@ func TestArtifacts(t *testing.T) {
 	})
 	if err != nil || !slices.Equal(names(artifacts), []string{"ghcr.io/a:v1", "ghcr.io/a:v2"}) || !slices.Equal(names(referrers), []string{sig.Digest.String()}) {
 		t.Errorf("%v, %v, %v", err, names(artifacts), names(referrers))
+	}
+}
+
+// What belongs to nothing is not left out in silence: somebody may take it for a
+// signature that is carried.
+func TestTakeOrphan(t *testing.T) {
+	c := storagetest.NewContent()
+	a, b := imageFor(c, "linux/amd64"), imageFor(c, "linux/arm64")
+	lost := referring(c, b, "signs b")
+	entries := []ocispec.Descriptor{layout.Named(a, "v1"), referring(c, a, "signs a"), lost, referring(c, lost, "attests that")}
+	_, err := layout.Take(t.Context(), whole(c), entries, &layout.TakeOptions{Container: "dir"})
+	if layout.ClassOf(err) != layout.ClassMissing || !strings.Contains(err.Error(), b.Digest.String()) && !strings.Contains(err.Error(), lost.Digest.String()) {
+		t.Errorf("%v", err)
+	}
+	for _, o := range []layout.TakeOptions{{Container: "dir", Only: "v1"}, {Container: "dir", NoReferrers: true}} {
+		if _, err := layout.Take(t.Context(), whole(c), entries, &o); err != nil {
+			t.Error(err)
+		}
+	}
+	// What is left out for the platforms takes along what belongs to it.
+	index := c.AddIndex(a, b)
+	entries[0] = layout.Named(index, "v1")
+	platforms := []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}
+	if got, err := layout.Take(t.Context(), whole(c), entries, &layout.TakeOptions{Container: "dir", Platforms: platforms}); err != nil || len(got.Entries) != 2 {
+		t.Errorf("%v, %v", err, names(got.Entries))
+	}
+}
+
+// What one index lists for a platform that is not asked for, another may list for one
+// that is. Then it is taken.
+func TestTakeWhatAnotherIndexBrings(t *testing.T) {
+	c := storagetest.NewContent()
+	x := imageFor(c, "linux/arm64")
+	a := c.AddIndex(imageFor(c, "linux/amd64"), imageFor(c, "windows/amd64"), x)
+	x.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
+	b := c.AddIndex(x, imageFor(c, "windows/amd64"))
+	lone := c.AddIndex(x, imageFor(c, "linux/s390x"))
+	o := &layout.TakeOptions{Container: "dir", Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "windows", Architecture: "amd64"}}}
+	for name, tt := range map[string]struct {
+		other ocispec.Descriptor
+		out   bool
+	}{
+		"another index": {layout.Named(b, "v2"), false},
+		"a tag of cosign's that belongs to nothing here": {layout.Named(lone, layout.CosignTags(lone.Digest)[0]), false},
+		"an image": {layout.Named(imageFor(c, "linux/amd64"), "v2"), true},
+	} {
+		got, err := layout.Take(t.Context(), whole(c), []ocispec.Descriptor{layout.Named(a, "v1"), tt.other}, o)
+		if _, out := got.Absent[x.Digest]; err != nil || out != tt.out || len(got.Entries) != 2 {
+			t.Errorf("%s: %v, %v, %v", name, err, names(got.Entries), got.Absent)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"context"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,7 +19,8 @@ type Node struct {
 // Walker visits the graph below one or more roots, depth first, a parent before
 // its children and children in their listed order. It comes to each digest once
 // in all its walks, so a diamond of indexes costs no more than its nodes. A
-// digest that is listed both as a manifest and as a blob is visited as each.
+// digest that is listed both as a manifest and as a blob, or as manifests of two
+// types, is visited as each.
 //
 // What a [Partial] source is meant to lack is left out.
 //
@@ -44,9 +46,9 @@ type Walker struct {
 }
 
 type visited struct {
-	digest   digest.Digest
-	size     int64 // so that a second mention with another size is not taken for the first
-	manifest bool
+	digest digest.Digest
+	size   int64 // so that a second mention with another size is not taken for the first
+	as     uint8 // likewise: the place of its type in manifestTypes, from 1; 0 for a blob
 }
 
 // Walk visits what is below root, which is taken for a manifest if its media
@@ -72,7 +74,10 @@ func (w *Walker) Walk(ctx context.Context, root ocispec.Descriptor) error {
 }
 
 func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
-	key := visited{c.Digest, c.Size, c.Kind == KindManifest}
+	key := visited{digest: c.Digest, size: c.Size}
+	if c.Kind == KindManifest {
+		key.as = uint8(slices.Index(manifestTypes, c.MediaType) + 1)
+	}
 	if _, ok := w.seen[key]; ok {
 		return nil
 	}

@@ -48,6 +48,20 @@ func TestWalkVisitsEachDigestOnce(t *testing.T) {
 	}
 }
 
+// A second mention may lie about the type where the first did not.
+func TestWalkFindsTheSecondType(t *testing.T) {
+	c := storagetest.NewContent()
+	inner := c.AddIndex(c.AddImage(c.Add(storagetest.ConfigType, []byte("{}"))))
+	lie := inner
+	lie.MediaType = image
+	for _, root := range []ocispec.Descriptor{c.AddIndex(inner, lie), c.AddIndex(lie, inner)} {
+		err := layout.Walk(t.Context(), c, root, func(layout.Node) error { return nil })
+		if layout.ClassOf(err) != layout.ClassMediaType {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestWalkOrder(t *testing.T) {
 	c := storagetest.NewContent()
 	name := map[digest.Digest]string{}
