@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,18 +56,23 @@ var errOtherOrder = errors.New("the archive has another order than bundles have"
 
 // openTar finds the members of an archive: by the rule of the format where it
 // holds, by reading all headers otherwise.
-func openTar(c container) (*Reader, error) {
-	fresh := func() tarArchive {
-		return tarArchive{c: c, cache: &frameCache{c: c}, buffers: make(bufferList, maxBuffers)}
-	}
+func openTar(c container, trust Trust) (*Reader, error) {
+	// What the first way has in its cache, the second has to read as well.
+	fresh := tarArchive{c: c, cache: &frameCache{c: c}, buffers: make(bufferList, maxBuffers)}
 	a := new(tarArchive)
-	*a = fresh()
+	*a = fresh
 	r := &Reader{content: a}
-	if err := a.openCanonical(r); err == nil {
-		return r, nil
+	var refused error
+	ask := func() error {
+		refused = trust.ask(r)
+		return refused
 	}
-	*a = fresh()
-	if err := a.openScanned(r); err != nil {
+	if err := a.openCanonical(r, ask); err == nil || refused != nil {
+		return r, refused
+	}
+	*a = fresh
+	*r = Reader{content: a}
+	if err := a.openScanned(r, ask); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -110,7 +116,14 @@ func (a *tarArchive) readMember(m tarMember, limit int64) ([]byte, error) {
 
 // openCanonical reads the index and the manifests, each where the format has it,
 // and computes from them where everything else must be.
-func (a *tarArchive) openCanonical(r *Reader) error {
+func (a *tarArchive) openCanonical(r *Reader, trust func() error) error {
+	// Who writes other headers may write blobs in another order, too, and where only
+	// they differ, nothing here would tell.
+	first := appendHeader(nil, ocispec.ImageLayoutFile, int64(len(layout.LayoutFile)))
+	found := make([]byte, len(first))
+	if _, err := io.ReadFull(&cursor{a: a}, found); err != nil || !bytes.Equal(found, first) {
+		return errOtherOrder
+	}
 	head := &headReader{a: a, cursor: cursor{a: a}}
 	head.scan = newTarScanner(&head.cursor)
 	b, err := head.meta(ocispec.ImageLayoutFile)
@@ -126,7 +139,16 @@ func (a *tarArchive) openCanonical(r *Reader) error {
 	if a.absent, err = layout.AbsentOf(r.index); err != nil {
 		return err
 	}
-	off := head.off
+	off := head.off // looking at a member moves it
+	if m, err := head.peek(); err == nil && m.name == layout.SignaturesFile {
+		if r.signatures, err = head.metaUpTo(layout.SignaturesFile, MaxSignatures); err != nil {
+			return err
+		}
+		off = head.off
+	}
+	if err := trust(); err != nil {
+		return err
+	}
 	if m, err := head.peek(); err == nil && m.name == dockerManifestFile {
 		a.docker = m
 		a.head = append(a.head, headMember{m.offset, m.size, nil})
@@ -157,13 +179,18 @@ type headReader struct {
 	a    *tarArchive
 	scan *tarScanner
 	next *tarMember // that was looked at and not passed
+	err  error      // the scanner stays where it failed
 }
 
 func (h *headReader) peek() (tarMember, error) {
+	if h.err != nil {
+		return tarMember{}, h.err
+	}
 	if h.next == nil {
 		m, err := h.scan.next()
 		if err != nil {
-			return m, errOtherOrder
+			h.err = errOtherOrder
+			return m, h.err
 		}
 		h.next = &m
 	}
@@ -178,12 +205,16 @@ func (h *headReader) pass(m tarMember) {
 
 // meta reads a member of the layout itself.
 func (h *headReader) meta(name string) ([]byte, error) {
+	return h.metaUpTo(name, layout.MaxManifestSize)
+}
+
+func (h *headReader) metaUpTo(name string, limit int64) ([]byte, error) {
 	m, err := h.peek()
 	if err != nil || m.name != name {
 		return nil, errOtherOrder
 	}
 	h.pass(m)
-	b, err := h.a.readMember(m, layout.MaxManifestSize)
+	b, err := h.a.readMember(m, limit)
 	h.a.head = append(h.a.head, headMember{m.offset, m.size, b})
 	return b, err
 }
@@ -199,10 +230,10 @@ func (h *headReader) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadClos
 }
 
 // openScanned reads all headers.
-func (a *tarArchive) openScanned(r *Reader) error {
+func (a *tarArchive) openScanned(r *Reader, trust func() error) error {
 	head := &cursor{a: a}
 	scan := newTarScanner(head)
-	var meta struct{ layout, index *tarMember }
+	var meta struct{ layout, index, signatures *tarMember }
 	for {
 		m, err := scan.next()
 		if err == io.EOF {
@@ -216,6 +247,8 @@ func (a *tarArchive) openScanned(r *Reader) error {
 			meta.layout = &m
 		case ocispec.ImageIndexFile:
 			meta.index = &m
+		case layout.SignaturesFile:
+			meta.signatures = &m
 		case dockerManifestFile:
 			a.docker = m
 		}
@@ -257,6 +290,14 @@ func (a *tarArchive) openScanned(r *Reader) error {
 	if a.absent, err = layout.AbsentOf(r.index); err != nil {
 		return err
 	}
+	if meta.signatures != nil {
+		if r.signatures, err = a.readMember(*meta.signatures, MaxSignatures); err != nil {
+			return err
+		}
+	}
+	if err := trust(); err != nil {
+		return err
+	}
 	a.find = make(map[digest.Digest]int32, len(a.blobs))
 	for i, b := range a.blobs {
 		a.find[b.digest] = int32(i)
@@ -294,12 +335,14 @@ func (a *tarArchive) need(d ocispec.Descriptor) error {
 	return nil
 }
 
-func (a *tarArchive) extent(d digest.Digest) (offset, size int64, ok bool) {
+func (a *tarArchive) extent(d digest.Digest) (extent, bool) {
 	i, ok := a.find[d]
 	if !ok {
-		return 0, 0, false
+		return extent{}, false
 	}
-	return a.c.place(a.blobs[i].offset), a.blobs[i].size, true
+	e := extent{size: a.blobs[i].size}
+	e.from, e.to = a.c.span(a.blobs[i].offset, e.size)
+	return e, true
 }
 
 func (a *tarArchive) bytes() int64 { return a.c.size() }

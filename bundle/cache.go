@@ -67,7 +67,21 @@ type frameCache struct {
 	recent []*chunkBuffer
 }
 
-const cachedFrames = 4
+// The most that is kept: so many frames, and no further one beyond so many bytes. Those
+// of other writers may be large.
+const (
+	cachedFrames = 4
+	cachedBytes  = 8 << 20
+)
+
+// full reports whether the next frame takes the place of the oldest.
+func (f *frameCache) full() bool {
+	bytes := 0
+	for _, b := range f.recent {
+		bytes += cap(b.data)
+	}
+	return len(f.recent) == cachedFrames || bytes >= cachedBytes
+}
 
 func (f *frameCache) read(p []byte, off int64) (int, error) {
 	f.mu.Lock()
@@ -80,7 +94,7 @@ func (f *frameCache) read(p []byte, off int64) (int, error) {
 		}
 	}
 	var b *chunkBuffer
-	if len(f.recent) < cachedFrames {
+	if !f.full() {
 		b = new(chunkBuffer)
 		f.recent = append(f.recent, nil)
 	} else {

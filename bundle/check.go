@@ -92,8 +92,8 @@ func (a *tarArchive) compare(off int64, want []byte, buf *chunkBuffer, verify bo
 	return nil
 }
 
-// compareHeader finds the header that tarScanner would accept at that place: an
-// archive of another writer may have the order of a bundle with other times.
+// compareHeader finds the header that tarScanner would accept at that place, though
+// it is not the one that airdeck writes.
 func (a *tarArchive) compareHeader(e blobExtent, buf *chunkBuffer) error {
 	scan := newTarScanner(&sequence{a: a, off: e.start(), buf: buf})
 	scan.offset = e.start()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
@@ -77,6 +78,14 @@ func TestEveryFlippedBitIsFoundOrMeansNothing(t *testing.T) {
 						}
 					} else if !errors.Is(err, layout.ErrUntrusted) && !errors.Is(err, layout.ErrNotSeekable) {
 						t.Errorf("offset %d, bit %d: %v is not ErrUntrusted", i, bit, err)
+					}
+					if rep == nil {
+						rep = &Report{}
+					}
+					for _, f := range rep.Faults {
+						if f.Class == layout.ClassDigest && f.Digest != "" && (f.Offset == nil || int64(i) < *f.Offset || int64(i) >= *f.Offset+f.Length) {
+							t.Errorf("offset %d, bit %d: %+v", i, bit, f)
+						}
 					}
 					b[i] ^= 1 << bit
 				}
@@ -217,14 +226,45 @@ func TestSeekTableThatLies(t *testing.T) {
 	}
 }
 
+// What had to be unpacked to be read has no place in the file that somebody could look at.
+func TestFaultsOfAnUnpackedArchiveHaveNoPlace(t *testing.T) {
+	c := storagetest.Small()
+	b := writeContent(t, c, None)
+	r, err := openBytes(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.Index().Manifests[0].Digest
+	e, _ := r.content.extent(d)
+	b[e.from] ^= 1
+	var packed bytes.Buffer
+	gz := gzip.NewWriter(&packed)
+	gz.Write(b)
+	if err := gz.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "a.tar.gz")
+	if err := os.WriteFile(name, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = OpenFile(t.Context(), name, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	_, rep, err := r.Verify(t.Context(), nil)
+	if err == nil || len(rep.Faults) != 1 || rep.Faults[0].Digest != d || rep.Faults[0].Offset != nil || rep.Faults[0].Size != e.size {
+		t.Errorf("%v, %+v", err, rep)
+	}
+}
+
 func TestReportListsEveryFault(t *testing.T) {
 	c, large := storagetest.Sample()
 	b := writeContent(t, c, None)
 	one := digest.FromBytes([]byte{7})
 	for _, d := range []digest.Digest{large.Digest, one} {
 		r, _ := openBytes(b)
-		off, _, _ := r.content.extent(d)
-		b[off] ^= 1
+		e, _ := r.content.extent(d)
+		b[e.from] ^= 1
 	}
 	v, rep, err := verifyBytes(b, nil)
 	if v != nil || !errors.Is(err, layout.ErrUntrusted) || layout.ClassOf(rep.Err()) != layout.ClassDigest || len(rep.Faults) != 2 {
@@ -234,7 +274,7 @@ func TestReportListsEveryFault(t *testing.T) {
 		large.Digest: {"ghcr.io/acme/decks/both:v1", "ghcr.io/acme/decks/second:v1"}, one: {"ghcr.io/acme/decks/both:v1"},
 	}
 	for _, f := range rep.Faults {
-		if f.Class != layout.ClassDigest || f.Offset == nil || f.Size != int64(len(c.Blobs[f.Digest])) || !slices.Equal(f.Artifacts, want[f.Digest]) {
+		if f.Class != layout.ClassDigest || f.Offset == nil || f.Size != int64(len(c.Blobs[f.Digest])) || f.Length != f.Size || !slices.Equal(f.Artifacts, want[f.Digest]) {
 			t.Errorf("%+v", f)
 			continue
 		}
@@ -284,6 +324,34 @@ func TestExpect(t *testing.T) {
 		_, serr := verifyStream(b, &VerifyOptions{Expect: want})
 		if (err == nil) != ok || (v != nil) != ok || (serr == nil) != ok || !ok && (layout.ClassOf(err) != layout.ClassDigest || !errors.Is(serr, layout.ErrUntrusted)) {
 			t.Errorf("%q: %v, %v", want, err, serr)
+		}
+	}
+}
+
+// An archive is compressed once. A file that was compressed again is no bundle, whatever
+// is in it, as it is none for a pipe.
+func TestCompressedTwice(t *testing.T) {
+	c := storagetest.Small()
+	for name, comp := range compressions {
+		if comp == None {
+			continue
+		}
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		w.Write(writeContent(t, c, comp))
+		w.Close()
+		file := filepath.Join(t.TempDir(), "twice")
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenFile(t.Context(), file, nil); !errors.Is(err, layout.ErrUntrusted) || layout.ClassOf(err) != layout.ClassArchive {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := verifyStream(b.Bytes(), nil); layout.ClassOf(err) != layout.ClassArchive {
+			t.Errorf("%s from a pipe: %v", name, err)
+		}
+		if _, err := verifyStream(b.Bytes()[:7], nil); layout.ClassOf(err) != layout.ClassTruncated {
+			t.Errorf("%s, cut: %v", name, err)
 		}
 	}
 }

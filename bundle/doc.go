@@ -18,10 +18,14 @@
 //
 //  1. oci-layout, with the bytes {"imageLayoutVersion":"1.0.0"}
 //  2. index.json
-//  3. manifest.json, where entries with a tag are container images: what docker
+//  3. index.sigstore.json, where the bundle is signed: the signatures of the bytes of
+//     index.json, each a Sigstore bundle with a message signature
+//     (https://docs.sigstore.dev/about/bundle/) in a line of its own. With one
+//     signature it is what cosign verify-blob takes as --bundle.
+//  4. manifest.json, where entries with a tag are container images: what docker
 //     load and podman load need. It follows from the index and is never read as
 //     the truth; one that gives content or names otherwise is refused.
-//  4. blobs/<algorithm>/<hex>: all manifests and indexes, then all configs, then
+//  5. blobs/<algorithm>/<hex>: all manifests and indexes, then all configs, then
 //     all other blobs, each digest once, in order of first mention when the
 //     index is walked depth first, children in their listed order
 //
@@ -61,7 +65,8 @@
 // what belongs to that index, such as its signatures.
 //
 // The sha256 digest of the bytes of index.json is the bundle's identity. It pins
-// every byte of every artifact, and it does not change with the compression.
+// every byte of every artifact, and it does not change with the compression or with
+// the signatures.
 //
 // # The frames
 //
@@ -80,11 +85,21 @@
 // the low 32 bits of the XXH64 of its content. Other decoders skip it. A reader
 // that finds no table may find the frames by their headers.
 //
+// # Encrypted bundles
+//
+// NAME.tar.zst.age is an age file (https://age-encryption.org/v1), without armor, of a
+// bundle in zstd, and NAME.tar.age and NAME.tar.gz.age are those of the other forms. A
+// reader knows one by its first line, whatever its name is. What age encrypts is the
+// bundle to the last byte, with its digest, and age -d gives it back. The content is
+// encrypted and authenticated in chunks of 64 KiB, so what can be read at random can
+// still be. A bundle that is encrypted twice is refused.
+//
 // # Same inputs, same bytes
 //
 // The uncompressed tar depends on index.json and the blobs alone, and is the same
 // in every version of airdeck. The compressed file also depends on the version
-// of the encoder.
+// of the encoder. An encrypted file is another one each time, since its keys are; what
+// is in it is the same.
 //
 // # Reading
 //

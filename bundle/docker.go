@@ -2,10 +2,14 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"slices"
+	"errors"
+	"io"
 	"strings"
 
+	strictjson "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -20,8 +24,8 @@ type dockerImage struct {
 	Layers   []string
 }
 
-// MaxDockerManifest bounds manifest.json, in bytes. A bundle of images whose
-// manifest.json would be larger has none.
+// MaxDockerManifest bounds manifest.json, in bytes. That is room for ten thousand
+// images, and a bundle whose manifest.json would be larger has none.
 const MaxDockerManifest = 16 << 20
 
 // images gathers from a walk what manifest.json is about.
@@ -128,40 +132,126 @@ func (im *images) manifest(entries []ocispec.Descriptor) ([]byte, error) {
 }
 
 // check refuses a manifest.json that says anything else than the index: docker
-// would load what nobody verified, or load it under another name.
+// would load what nobody verified, or load it under another name. It also
+// refuses one that readers take in two ways: keys may not occur twice, in any case.
 func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
-	var items []dockerImage
-	if err := json.Unmarshal(raw, &items); err != nil {
-		return layout.Errorf(layout.ClassJSON, "%s: %w", dockerManifestFile, err)
+	// By the content of each image in it, the entries that lead there.
+	leads := map[string]map[digest.Digest]bool{}
+	if err := eachDockerImage(raw, func(item dockerImage) error {
+		leads[item.content()] = nil
+		return nil
+	}); err != nil {
+		return err
 	}
-	for _, item := range items {
+	names := map[string]map[digest.Digest]bool{} // entries, by what docker calls them
+	for _, e := range entries {
+		name := dockerName(layout.EntryName(e))
+		if known := names[name]; known != nil {
+			known[e.Digest] = true
+		} else {
+			names[name] = map[digest.Digest]bool{e.Digest: true}
+		}
+	}
+	for _, all := range names {
+		for root := range all {
+			im.lead(leads, root, root)
+			for _, c := range im.indexes[root] {
+				im.lead(leads, root, c.Digest)
+			}
+		}
+	}
+	return eachDockerImage(raw, func(item dockerImage) error {
+		from := leads[item.content()]
+		if len(from) == 0 {
+			return layout.Errorf(layout.ClassLayout, "%s names content that the index does not (docker save forgets images in the index that are saved by their ID: save them by name)", dockerManifestFile)
+		}
 		for _, tag := range item.RepoTags {
-			if !slices.ContainsFunc(entries, func(e ocispec.Descriptor) bool { return namedAs(e, tag) && im.leadsTo(e, item) }) {
+			// Some writers put the tag alone into the index.
+			_, bare := cutTag(tag)
+			if !meet(from, names[dockerName(tag)]) && (bare == "" || !meet(from, names[bare])) {
 				return layout.Errorf(layout.ClassLayout, "%s gives the name %q to content that the index gives another", dockerManifestFile, tag)
 			}
 		}
-		if !slices.ContainsFunc(entries, func(e ocispec.Descriptor) bool { return im.leadsTo(e, item) }) {
-			return layout.Errorf(layout.ClassLayout, "%s names content that the index does not (docker save forgets images in the index that are saved by their ID: save them by name)", dockerManifestFile)
+		return nil
+	})
+}
+
+// lead notes that an entry leads to an image, if that is one of those looked for.
+func (im *images) lead(leads map[string]map[digest.Digest]bool, root, image digest.Digest) {
+	item, ok := im.items[image]
+	if !ok {
+		return
+	}
+	content := item.content()
+	from, ok := leads[content]
+	if !ok {
+		return
+	}
+	if from == nil {
+		from = map[digest.Digest]bool{}
+		leads[content] = from
+	}
+	from[root] = true
+}
+
+// eachDockerImage reads manifest.json item by item: as a whole it might take twenty
+// times its size in memory. A key that occurs twice, in whatever case, is an error,
+// since readers disagree about it.
+func eachDockerImage(raw []byte, f func(dockerImage) error) error {
+	bad := func(err error) error { return layout.Errorf(layout.ClassJSON, "%s: %w", dockerManifestFile, err) }
+	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
+		return bad(cmp.Or(err, errors.New("it is no list")))
+	}
+	for dec.PeekKind() != ']' {
+		v, err := dec.ReadValue()
+		if err != nil {
+			return bad(err)
 		}
+		if bytes.Count(v, []byte{','}) > layout.MaxListed {
+			return layout.Errorf(layout.ClassLimit, "%s: an image has more than %d tags and layers", dockerManifestFile, layout.MaxListed)
+		}
+		var item dockerImage
+		if err := strictjson.Unmarshal(v, &item, strictjson.MatchCaseInsensitiveNames(true)); err != nil {
+			return bad(err)
+		}
+		if err := f(item); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return bad(err)
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
+		return bad(cmp.Or(err, errors.New("data follows the list")))
 	}
 	return nil
 }
 
-// leadsTo reports whether an image is an entry, or a child of one.
-func (im *images) leadsTo(e ocispec.Descriptor, item dockerImage) bool {
-	same := func(d ocispec.Descriptor) bool {
-		i, ok := im.items[d.Digest]
-		return ok && i.Config == item.Config && slices.Equal(i.Layers, item.Layers)
-	}
-	return same(e) || slices.ContainsFunc(im.indexes[e.Digest], same)
+// content is the same for images that docker takes for one.
+func (i *dockerImage) content() string {
+	return strings.Join(append([]string{i.Config}, i.Layers...), "\n")
 }
 
-// namedAs knows that docker writes docker.io/library/alpine:3 as alpine:3, and
-// that some writers put the tag alone into the index.
-func namedAs(e ocispec.Descriptor, tag string) bool {
-	_, bare := cutTag(tag)
-	for _, name := range []string{e.Annotations[layout.AnnotationImageName], e.Annotations[ocispec.AnnotationRefName]} {
-		if name != "" && (name == tag || strings.HasSuffix(name, "/"+tag) || name == bare) {
+// dockerName is what docker calls an image: docker.io/library/alpine:3 is alpine:3. A
+// tag that is not said is latest, and a digest beside a tag is no part of the name.
+func dockerName(name string) string {
+	if ref, err := layout.ParseReference(name); err == nil && ref.Tag != "" {
+		name = ref.Name() + ":" + ref.Tag
+	}
+	for _, p := range []string{"index.docker.io/", "docker.io/", "library/"} {
+		name = strings.TrimPrefix(name, p)
+	}
+	return name
+}
+
+// meet reports whether two sets have something in common.
+func meet(a, b map[digest.Digest]bool) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	for d := range a {
+		if b[d] {
 			return true
 		}
 	}

@@ -109,6 +109,27 @@ func TestDockerManifest(t *testing.T) {
 	}
 }
 
+// containerd names images by a tag and a digest, and others leave the tag out. docker
+// gets a tag, and that is no lie.
+func TestDockerManifestOfOtherNames(t *testing.T) {
+	s, idx := imageStore(t)
+	b := idx.Manifests[2]
+	for name, tag := range map[string]string{
+		"ghcr.io/acme/b:v1@" + b.Digest.String(): "ghcr.io/acme/b:v1", "ghcr.io/acme/b": "ghcr.io/acme/b:latest", "docker.io/library/b": "docker.io/library/b:latest",
+	} {
+		idx.Manifests = []ocispec.Descriptor{layout.Named(b, name)}
+		archive := write(t, s, idx, &WriteOptions{Compression: None})
+		if ms := members(t, archive); ms[2].name != dockerManifestFile || !strings.Contains(ms[2].content, `"`+tag+`"`) {
+			t.Errorf("%s: %s: %s", name, ms[2].name, ms[2].content)
+		}
+		for how, v := range everyWay(t, archive) {
+			if err := v(); err != nil {
+				t.Errorf("%s: %s: %v", name, how, err)
+			}
+		}
+	}
+}
+
 // A manifest.json that would have docker load something else than the index says
 // is refused, wherever it stands.
 func TestDockerManifestThatLies(t *testing.T) {
@@ -128,7 +149,22 @@ func TestDockerManifestThatLies(t *testing.T) {
 		"no tag, hidden": func(string) string {
 			return `[{"Config":"` + blobName(digest.FromString("x")) + `","RepoTags":null,"Layers":[]}]`
 		},
-		"no JSON": func(string) string { return "{" },
+		"no JSON":       func(string) string { return "{" },
+		"no list":       func(string) string { return `{"Config":"x"}` },
+		"a second list": func(s string) string { return s + "[]" },
+		"a key twice": func(s string) string {
+			return strings.Replace(s, `"RepoTags"`, `"RepoTags":["alpine:3"],"RepoTags"`, 1)
+		},
+		"a key in two cases": func(s string) string {
+			return strings.Replace(s, `"RepoTags"`, `"repotags":["alpine:3"],"RepoTags"`, 1)
+		},
+		"a list of nothing":   func(string) string { return "[" + strings.Repeat("{},", 1000) + "{}]" },
+		"an image of nothing": func(string) string { return `[{"RepoTags":[` + strings.Repeat(`"",`, layout.MaxListed+1) + `""]}]` },
+		// Without a host a name is one of Docker Hub.
+		"no host":           func(s string) string { return strings.Replace(s, `"ghcr.io/acme/b:v1"`, `"acme/b:v1"`, 1) },
+		"the last of it":    func(s string) string { return strings.Replace(s, `"ghcr.io/acme/b:v1"`, `"b:v1"`, 1) },
+		"a tag of no image": func(s string) string { return strings.Replace(s, `"ghcr.io/acme/b:v1"`, `"v1"`, 1) },
+		"no UTF-8":          func(s string) string { return strings.Replace(s, `"Config":`, "\"x\":\"\xff\",\"Config\":", 1) },
 	} {
 		for order, at := range map[string]int{"as a bundle": 2, "at the end": -1} {
 			ms := slices.Clone(good)
@@ -153,10 +189,22 @@ func TestDockerManifestThatLies(t *testing.T) {
 			}
 		}
 	}
-	// docker's own short names are no lie.
-	ms := slices.Clone(good)
-	ms[2].content = strings.ReplaceAll(ms[2].content, `"ghcr.io/acme/b:v1"`, `"acme/b:v1"`)
-	if _, _, err := verifyBytes(pack(t, ms...), nil); err != nil {
-		t.Error(err)
+}
+
+// Docker's names for what comes from its own hub are no lie, and neither is any
+// repository where the index names a tag alone.
+func TestDockerManifestShortNames(t *testing.T) {
+	s, idx := imageStore(t)
+	for _, tt := range []struct{ index, docker string }{
+		{"docker.io/library/alpine:3", "alpine:3"}, {"docker.io/library/alpine:3", "docker.io/library/alpine:3"},
+		{"index.docker.io/acme/b:v1", "acme/b:v1"}, {"alpine:3", "docker.io/library/alpine:3"},
+		{"ghcr.io/library/b:v1", "ghcr.io/library/b:v1"}, {"v1", "registry.internal/b:v1"},
+	} {
+		ms := members(t, write(t, s, ocispec.Index{Manifests: []ocispec.Descriptor{layout.Named(idx.Manifests[2], "x.io/b:v1")}}, &WriteOptions{Compression: None}))
+		ms[1].content = strings.ReplaceAll(ms[1].content, "x.io/b:v1", tt.index)
+		ms[2].content = strings.ReplaceAll(ms[2].content, "x.io/b:v1", tt.docker)
+		if _, _, err := verifyBytes(pack(t, ms...), nil); err != nil {
+			t.Errorf("%s as %s: %v", tt.index, tt.docker, err)
+		}
 	}
 }

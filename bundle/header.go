@@ -112,9 +112,9 @@ func parseHeader(h *[blockSize]byte) (name string, size int64, err error) {
 	}
 	// Their values have no meaning here, but a reader that finds no number there
 	// reads on in another way, or not at all.
-	fields := [][]byte{h[100:108], h[108:116], h[116:124], h[136:148]}
-	if h[257] != 0 {
-		fields = append(fields, h[329:337], h[337:345])
+	fields := [][]byte{h[100:108], h[108:116], h[116:124], h[136:148], h[329:337], h[337:345]}
+	if h[257] == 0 {
+		fields = fields[:4] // without devices
 	}
 	for _, f := range fields {
 		if _, err := parseNumber(f); err != nil && !isBase256(f) {

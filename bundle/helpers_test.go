@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -147,6 +148,14 @@ func members(t testing.TB, archive []byte) (ms []memberOf) {
 		}
 		ms = append(ms, memberOf{name: h.Name, content: string(b)})
 	}
+}
+
+// likeOurs gives the first member the header that airdeck writes, so that an archive
+// is opened by the order of a bundle.
+func likeOurs(ms []memberOf) []memberOf {
+	ms = slices.Clone(ms)
+	ms[0].change = func(h *tar.Header) { h.Mode, h.Uid, h.Uname = 0o644, 0, "" }
+	return ms
 }
 
 func blobMember(b string) memberOf { return memberOf{name: blobName(digest.FromString(b)), content: b} }

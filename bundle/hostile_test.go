@@ -138,3 +138,60 @@ func TestBrokenPipeTellsArtifacts(t *testing.T) {
 		}
 	}
 }
+
+// A pipe that ends in a file of the layout is cut, and says so: what came of the file
+// is no JSON.
+func TestPipeCutInIndex(t *testing.T) {
+	b := writeContent(t, storagetest.Small(), None)
+	for _, n := range []int{blockSize + 10, 3*blockSize + 100} {
+		if _, err := verifyStream(b[:n], nil); layout.ClassOf(err) != layout.ClassTruncated {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
+// A pipe tells of a damaged manifest what a file does.
+func TestPipeOfDamagedManifest(t *testing.T) {
+	c := storagetest.Small()
+	b := bytes.Replace(writeContent(t, c, None), []byte(`"layers"`), []byte(`"layerz"`), 1)
+	if rep, err := verifyStream(b, nil); layout.ClassOf(err) != layout.ClassDigest || len(rep.Faults) != 1 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+type countedReads struct {
+	io.ReaderAt
+	n int
+}
+
+func (c *countedReads) ReadAt(p []byte, off int64) (int, error) {
+	c.n++
+	return c.ReaderAt.ReadAt(p, off)
+}
+
+// A crowd of small frames is no crowd of reads.
+func TestSmallFramesAreReadTogether(t *testing.T) {
+	b := bytes.Repeat(appendRawFrame(nil, []byte("x")), 10_000)
+	r := &countedReads{ReaderAt: bytes.NewReader(b)}
+	frames, known, err := scanFrames(r, int64(len(b)))
+	if err != nil || len(frames) != 10_000 || known != 10_000 {
+		t.Fatalf("%d frames of %d bytes, %v", len(frames), known, err)
+	}
+	if r.n > 100 {
+		t.Errorf("%d reads", r.n)
+	}
+}
+
+// endless is the same bytes again and again.
+type endless []byte
+
+func (e endless) Read(p []byte) (int, error) { return copy(p, e), nil }
+
+// Folders and global headers compress to nothing, and are counted as members are.
+func TestHeadersWithoutEnd(t *testing.T) {
+	for _, header := range [][]byte{appendBlock(nil, "blobs/", 0, '5'), appendBlock(nil, "x", 0, 'g')} {
+		if _, err := newTarScanner(endless(header)).next(); layout.ClassOf(err) != layout.ClassLimit {
+			t.Errorf("type %c: %v", header[156], err)
+		}
+	}
+}

@@ -11,8 +11,9 @@ const (
 	// small member is at most this much.
 	LargeMember = 1 << 20
 
-	// MaxMembers bounds the members of an archive. A million blobs take 300 MB
-	// of memory to keep track of.
+	// MaxMembers bounds the members of an archive, with folders and global headers:
+	// a small file can have any number of these. A million blobs take 300 MB of
+	// memory to keep track of.
 	MaxMembers = 1_000_000
 
 	// MaxFrames bounds the frames of an archive: one of 4 TiB in large blobs has
@@ -23,9 +24,12 @@ const (
 	// pads to its record size, which people set to a megabyte for tapes.
 	MaxTrailingZeros = 1 << 20
 
-	// MaxFaults bounds the faults that a report tells, and MaxFaultArtifacts the
-	// artifacts that it tells of each. Beyond that it counts.
-	MaxFaults         = 1_000
+	// MaxFaults bounds the faults that a report tells. Beyond that it counts: whoever
+	// reads as many asks for the whole bundle again.
+	MaxFaults = 1_000
+
+	// MaxFaultArtifacts bounds the artifacts that a report tells of each fault: an
+	// empty config may be in all of them.
 	MaxFaultArtifacts = 100
 
 	// MaxFrameSize bounds the content of a frame, in bytes, where frames are
@@ -37,10 +41,23 @@ const (
 	// what zstd itself accepts without being told (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
 	MaxWindow = 128 << 20
 
-	// MaxExtendedHeader bounds the PAX records of one member, in bytes.
+	// MaxExtendedHeader bounds the PAX records of one member, in bytes. They are read
+	// at once, and what tar writes of times, owners and attributes is far smaller.
 	MaxExtendedHeader = 64 << 10
 
-	// MaxRetained bounds what [VerifyStream] holds in memory of an archive whose
-	// index comes after its manifests, in bytes.
+	// MaxSignatures bounds index.sigstore.json, in bytes: a signature has less than a
+	// kilobyte, and some ten with the proofs of a log.
+	MaxSignatures = 1 << 20
+
+	// MaxRetained bounds the manifests that [VerifyStream] holds in memory, in bytes:
+	// what they lead to is known when the pipe has ended.
 	MaxRetained = 32 << 20
+
+	// MaxRecipients bounds for how many a bundle is encrypted: age reads headers of at
+	// most 2 MiB, and the largest keys take 3 KiB each.
+	MaxRecipients = 500
+
+	// MaxWorkFactor bounds what it costs to try a passphrase, as a power of two: 2^20
+	// takes 1 GiB of memory and some seconds, and age writes 2^18.
+	MaxWorkFactor = 20
 )

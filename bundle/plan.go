@@ -19,6 +19,7 @@ type plan struct {
 	blobs      []planned
 	byDigest   map[digest.Digest]int32 // into blobs
 	referenced int64                   // bytes, each mention counted
+	unique     int64                   // bytes, each blob counted once
 	compressed int64                   // bytes in blobs that are compressed already
 	mentions   int32
 	docker     []byte // manifest.json, where there are container images
@@ -75,6 +76,7 @@ func (p *plan) add(n layout.Node) error {
 		if len(p.blobs) == MaxMembers {
 			return layout.Errorf(layout.ClassLimit, "more than %d blobs", MaxMembers)
 		}
+		p.unique += n.Size // MaxMembers of layout.MaxBlobSize fit
 		if isCompressed(n.MediaType) {
 			p.compressed = saturate(p.compressed, n.Size)
 		}
@@ -100,15 +102,6 @@ func isCompressed(mediaType string) bool {
 		return true
 	}
 	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
-}
-
-// unique is the number of bytes in all blobs.
-func (p *plan) unique() int64 {
-	var n int64
-	for _, b := range p.blobs {
-		n += b.size
-	}
-	return n
 }
 
 // sums adds up what lies below a manifest, each mention counted, without walking

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress"
+	"github.com/klauspost/compress/zstd"
 )
 
 // Frames of what does not compress are made of raw blocks (RFC 8878, 3.1.1.2.2): to
@@ -66,15 +67,22 @@ func appendRawFrame(b, plain []byte) []byte {
 type rawBlock struct{ at, off, size int32 }
 
 // rawBlocks finds the blocks of a frame whose content has a size, if all are raw and
-// nothing else is in it.
-func rawBlocks(blocks []rawBlock, frame []byte, header int, size int64, checksum bool) ([]rawBlock, bool) {
-	if checksum {
+// nothing else is in it. What a decoder may refuse for another reason, it is left to.
+func rawBlocks(blocks []rawBlock, frame []byte, h *zstd.Header, size int64) ([]rawBlock, bool) {
+	most := int64(maxRawBlock)
+	if !h.SingleSegment {
+		most = min(most, int64(h.WindowSize)) // RFC 8878, 3.1.1.2.4
+	}
+	if h.DictionaryID != 0 {
+		return blocks, false
+	}
+	if h.HasCheckSum {
 		if len(frame) < 4 {
 			return blocks, false
 		}
 		frame = frame[:len(frame)-4]
 	}
-	at, off := int64(header), int64(0)
+	at, off := int64(h.HeaderSize), int64(0)
 	for last := false; !last; {
 		if at+3 > int64(len(frame)) {
 			return blocks, false
@@ -82,7 +90,7 @@ func rawBlocks(blocks []rawBlock, frame []byte, header int, size int64, checksum
 		v := uint32(frame[at]) | uint32(frame[at+1])<<8 | uint32(frame[at+2])<<16
 		n := int64(v >> 3)
 		at += 3
-		if v>>1&3 != 0 || n > maxRawBlock || at+n > int64(len(frame)) {
+		if v>>1&3 != 0 || n > most || at+n > int64(len(frame)) {
 			return blocks, false
 		}
 		if n > 0 {

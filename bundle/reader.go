@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/airdeck/airdeck/internal/disk"
 	"github.com/airdeck/airdeck/layout"
 )
 
@@ -25,7 +27,7 @@ type content interface {
 	check(ctx context.Context, o *VerifyOptions, fault func(Fault)) error
 	// extent tells where a blob lies in the file. ok is false where that means
 	// nothing.
-	extent(d digest.Digest) (offset, size int64, ok bool)
+	extent(d digest.Digest) (e extent, ok bool)
 	// bytes is how much check reads.
 	bytes() int64
 	// count is how many blobs there are, as far as that is known.
@@ -34,13 +36,34 @@ type content interface {
 	dockerManifest() ([]byte, error)
 }
 
+// extent is where a blob lies: from a byte of the file to the one behind the last, with
+// whatever shares its frames.
+type extent struct {
+	from, to int64
+	size     int64 // of the blob
+}
+
 // Reader is a bundle that nobody has verified. It tells what the bundle claims
 // to hold; it can't give out content. Its methods may be called concurrently.
 type Reader struct {
-	raw     []byte // index.json
-	index   ocispec.Index
-	content content
-	close   func() error
+	raw        []byte // index.json
+	index      ocispec.Index
+	signatures []byte // index.sigstore.json; nil where there is none
+	content    content
+	unpacked   bool // from a file in which nothing has a place
+	close      func() error
+}
+
+// Trust decides by the index.json of a bundle and its signatures, as they stand in
+// index.sigstore.json or nil, whether it is to be read on. Nothing of it was believed
+// when it is asked, and no blob was read.
+type Trust func(index, signatures []byte) error
+
+func (t Trust) ask(r *Reader) error {
+	if t == nil {
+		return nil
+	}
+	return t(r.raw, r.signatures)
 }
 
 // Open opens a bundle of size bytes: zstd frames that can be read at random, or
@@ -48,27 +71,48 @@ type Reader struct {
 // wrote it reads the index and the manifests; in archives with another order of
 // members, their headers.
 //
-// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream, which
-// [OpenFile] can read, and [layout.ErrUntrusted] with a class for all that is
-// wrong with the file.
+// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream and
+// [layout.ErrEncrypted] for an age file, both of which [OpenFile] can read, and
+// [layout.ErrUntrusted] with a class for all that is wrong with the file.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
+	return open(r, size, nil)
+}
+
+func open(r io.ReaderAt, size int64, trust Trust) (*Reader, error) {
 	c, err := openContainer(r, size)
 	if err != nil {
 		return nil, untrusted(err)
 	}
-	rd, err := openTar(c)
+	if d, ok := r.(*decrypted); ok {
+		c = placed{c, d}
+	}
+	rd, err := openTar(c, trust)
 	return rd, untrusted(err)
 }
 
 // OpenLayout opens a layout directory in the way of a bundle: nothing in it is
 // believed before [Reader.Verify].
 func OpenLayout(ctx context.Context, dir string) (*Reader, error) {
-	store, err := layout.OpenStore(ctx, dir, &layout.StoreOptions{ReadOnly: true})
+	return openLayout(ctx, dir, disk.OS, nil)
+}
+
+func openLayout(ctx context.Context, dir string, system disk.System, trust Trust) (*Reader, error) {
+	store, err := layout.OpenStore(ctx, dir, &layout.StoreOptions{ReadOnly: true, System: system})
 	if err != nil {
 		return nil, untrusted(err)
 	}
 	rd := &Reader{content: &directory{Store: store}, close: store.Close}
-	if rd.raw, rd.index, err = store.ReadIndex(); err != nil {
+	rd.raw, rd.index, err = store.ReadIndex()
+	if err == nil {
+		rd.signatures, err = store.ReadMetadata(layout.SignaturesFile, MaxSignatures)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = trust.ask(rd)
+	}
+	if err != nil {
 		store.Close()
 		return nil, untrusted(err)
 	}
@@ -104,9 +148,15 @@ func format(head []byte) (Compression, error) {
 }
 
 func openContainer(r io.ReaderAt, size int64) (container, error) {
-	head := make([]byte, min(size, 4))
+	head := make([]byte, min(size, int64(len(ageMagic))))
 	if err := readFull(r, head, 0); err != nil {
 		return nil, err
+	}
+	if bytes.HasPrefix(head, ageMagic) {
+		if _, again := r.(*decrypted); again {
+			return nil, layout.Errorf(layout.ClassArchive, "what the encrypted file holds is encrypted again")
+		}
+		return nil, layout.ErrEncrypted
 	}
 	f, err := format(head)
 	if err != nil {
@@ -136,15 +186,18 @@ func (r *Reader) Close() error {
 	return r.close()
 }
 
-// UnpackedSize is how much room the content takes, in bytes: that of the archive
-// without compression. It is 0 for a directory.
-func (r *Reader) UnpackedSize() int64 { return r.content.bytes() }
-
 // Blobs is how many blobs the file holds. It is 0 for a directory.
 func (r *Reader) Blobs() int { return r.content.count() }
 
 // Digest is the identity of the bundle: the sha256 digest of its index.json.
 func (r *Reader) Digest() digest.Digest { return digest.FromBytes(r.raw) }
+
+// RawIndex is index.json, byte for byte. It must not be changed.
+func (r *Reader) RawIndex() []byte { return r.raw }
+
+// Signatures is index.sigstore.json, or nil where the bundle has none. Nobody has checked
+// it.
+func (r *Reader) Signatures() []byte { return r.signatures }
 
 // Index is what index.json says. It must not be changed.
 func (r *Reader) Index() ocispec.Index { return r.index }
@@ -172,8 +225,8 @@ func (r *Reader) Absent() layout.Absent {
 	return a
 }
 
-// Config gives the bytes of a config, for describing what an artifact is. They
-// hash to the digest.
+// Config gives the bytes of a config, a manifest or a signature, for describing what an
+// artifact is. They hash to the digest.
 //
 // Errors: those of [layout.ReadAll].
 func (r *Reader) Config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
@@ -195,7 +248,7 @@ func (d *directory) count() int { return 0 }
 // Nobody loads a directory into docker.
 func (d *directory) dockerManifest() ([]byte, error) { return nil, nil }
 
-func (d *directory) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
+func (d *directory) extent(digest.Digest) (extent, bool) { return extent{}, false }
 
 func (d *directory) need(desc ocispec.Descriptor) error {
 	rc, err := d.Fetch(context.Background(), desc)

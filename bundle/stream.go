@@ -13,8 +13,8 @@ import (
 	"github.com/airdeck/airdeck/layout"
 )
 
-// VerifyStream verifies a bundle in one pass over a pipe, in any compression. It
-// writes nothing and holds no blob in memory.
+// VerifyStream verifies a bundle in one pass over a pipe, in any compression, and
+// decrypts one that is encrypted. It writes nothing and holds no blob in memory.
 //
 // In a bundle that airdeck wrote, the manifests come before all else and are
 // held while they are needed. Of archives in another order, all that may be a
@@ -27,15 +27,25 @@ func VerifyStream(ctx context.Context, r io.Reader, o *VerifyOptions) (*Report, 
 	if o == nil {
 		o = &VerifyOptions{}
 	}
+	r, err := decryptStream(r, o.Identities)
+	if err != nil {
+		return nil, untrusted(err)
+	}
 	plain, closePlain, err := decompress(r)
 	if err != nil {
 		return nil, untrusted(err)
 	}
 	defer closePlain()
-	s := &streamed{sizes: map[digest.Digest]int64{}, held: map[digest.Digest][]byte{}}
+	s := &streamed{sizes: map[digest.Digest]int64{}, held: map[digest.Digest][]byte{}, faulty: map[digest.Digest]int{}}
+	if o.HoldSignatures {
+		s.signing = map[digest.Digest]bool{}
+	}
 	o.Progress.Start(phaseVerifying, -1)
 	err = s.read(ctx, plain, o)
 	o.Progress.Finish(phaseVerifying)
+	if s.refused != nil {
+		return nil, untrusted(s.refused)
+	}
 	if err != nil && (s.index == nil || ctx.Err() != nil || layout.ClassOf(err) == layout.ClassLocal) {
 		return nil, untrusted(err)
 	}
@@ -45,10 +55,10 @@ func VerifyStream(ctx context.Context, r io.Reader, o *VerifyOptions) (*Report, 
 	if rd.index, err = layout.DecodeIndex(s.index); err != nil {
 		return nil, untrusted(err)
 	}
-	if s.absent, err = layout.AbsentOf(rd.index); err != nil {
-		return nil, untrusted(err)
-	}
 	_, rep, err := rd.Verify(ctx, &VerifyOptions{Expect: o.Expect})
+	if err == nil && o.Check != nil {
+		err = o.Check(ctx, s, rd.index.Manifests)
+	}
 	return rep, err
 }
 
@@ -60,14 +70,23 @@ type streamed struct {
 	held   map[digest.Digest][]byte
 	total  int64 // bytes held
 	faults []Fault
-	docker []byte // manifest.json
-	broken error  // what ended the pipe early
-	absent layout.Absent
+	faulty map[digest.Digest]int // by blob: its place among the faults
+	docker []byte                // manifest.json
+
+	signatures []byte // index.sigstore.json
+	asked      bool   // whether the bundle is trusted
+	refused    error  // it is not
+	broken     error  // what ended the pipe early
+	absent     layout.Absent
 
 	// manifests are those that the index and the manifests before name. nil while
 	// there is no index.
 	manifests map[digest.Digest]bool
 	types     map[digest.Digest]string // media types of these
+	pending   map[digest.Digest]bool   // those that have not come
+	crowded   bool                     // something was not held for lack of room
+	tags      map[digest.Digest]bool   // manifests under tags of cosign's, whose layers are signatures
+	signing   map[digest.Digest]bool   // layers of what may be signatures; nil where nobody will ask
 }
 
 func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) error {
@@ -87,18 +106,20 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 		content := io.LimitReader(r, m.size)
 		switch {
 		case m.digest != "":
-			err = s.blob(m, content)
+			// In a bundle the signatures have come before.
+			if s.manifests != nil {
+				err = s.ask(o.Trust)
+			}
+			if err == nil {
+				err = s.blob(m, content)
+			}
+		case m.name == layout.SignaturesFile:
+			s.signatures, err = readWhole(content, m, MaxSignatures)
 		case m.name == dockerManifestFile:
-			if m.size > MaxDockerManifest {
-				return layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, MaxDockerManifest)
-			}
-			s.docker, err = io.ReadAll(content)
+			s.docker, err = readWhole(content, m, MaxDockerManifest)
 		case m.name == ocispec.ImageLayoutFile || m.name == ocispec.ImageIndexFile:
-			if m.size > layout.MaxManifestSize {
-				return layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, layout.MaxManifestSize)
-			}
 			var b []byte
-			if b, err = io.ReadAll(content); err != nil {
+			if b, err = readWhole(content, m, layout.MaxManifestSize); err != nil {
 				break
 			}
 			if m.name == ocispec.ImageIndexFile {
@@ -130,20 +151,33 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 	if s.index == nil {
 		return errNoLayout
 	}
+	if err := s.ask(o.Trust); err != nil {
+		return err
+	}
 	if idx, err := layout.DecodeIndex(s.index); err == nil && !versioned && !layout.WrittenByHauler(idx.Manifests) {
 		return errNoLayout
 	}
 	return nil
 }
 
+// ask asks once whether the bundle is trusted.
+func (s *streamed) ask(trust Trust) error {
+	if !s.asked {
+		s.asked = true
+		s.refused = trust.ask(&Reader{raw: s.index, signatures: s.signatures})
+	}
+	return s.refused
+}
+
 // blob hashes one blob, and holds it if it may be a manifest.
 func (s *streamed) blob(m tarMember, r io.Reader) error {
+	delete(s.pending, m.digest)
 	d := ocispec.Descriptor{Digest: m.digest, Size: m.size}
 	src := layout.NewVerifier(r, d)
 	var head [1]byte
 	n, err := io.ReadFull(src, head[:])
 	switch {
-	case err == nil && s.mayBeManifest(m, head[0]):
+	case (err == nil && head[0] == '{' || s.signing[m.digest]) && s.mayBeManifest(m):
 		if s.total += m.size; s.total > MaxRetained {
 			return layout.Errorf(layout.ClassLimit, "the archive has more than %d bytes of manifests, which is too much for a pipe: verify it from a file", MaxRetained)
 		}
@@ -164,6 +198,7 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 		delete(s.held, m.digest)
 	}
 	if errors.As(err, &corrupt) && corrupt.Got != "" {
+		s.faulty[m.digest] = len(s.faults)
 		s.faults = append(s.faults, Fault{Class: corrupt.Class(), Digest: m.digest, Size: m.size, Message: corrupt.Error()})
 		return nil
 	}
@@ -173,10 +208,22 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 	return err
 }
 
-// mayBeManifest reports whether a blob has to be held. Before the index has come,
-// any JSON object may be a manifest.
-func (s *streamed) mayBeManifest(m tarMember, first byte) bool {
-	return first == '{' && m.size <= layout.MaxManifestSize && (s.manifests == nil || s.manifests[m.digest])
+// mayBeManifest reports whether a JSON object has to be held. Before the index has
+// come, any may be a manifest, and while one is still to come, any may be its child:
+// tar packs a folder in an order that is not that of a bundle.
+func (s *streamed) mayBeManifest(m tarMember) bool {
+	switch {
+	case m.size > layout.MaxManifestSize:
+		return false
+	case s.manifests == nil || s.manifests[m.digest]:
+		return true
+	case !s.signing[m.digest] && len(s.pending) == 0:
+		return false
+	case s.total+m.size > MaxRetained:
+		s.crowded = true
+		return false
+	}
+	return true
 }
 
 func (s *streamed) expectManifests() error {
@@ -184,34 +231,55 @@ func (s *streamed) expectManifests() error {
 	if err != nil {
 		return err
 	}
+	if s.absent, err = layout.AbsentOf(idx); err != nil {
+		return err
+	}
 	if len(s.sizes) > 0 {
 		return nil // blobs have come before: the archive has another order
 	}
-	s.manifests = map[digest.Digest]bool{}
+	s.manifests, s.pending, s.tags = map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	s.types = map[digest.Digest]string{}
-	s.expect(idx.Manifests)
+	for _, e := range idx.Manifests {
+		if layout.IsCosignTag(e) {
+			s.tags[e.Digest] = true
+		}
+	}
+	s.expect(idx.Manifests, nil)
 	return nil
 }
 
-func (s *streamed) expect(list []ocispec.Descriptor) {
+func (s *streamed) expect(list []ocispec.Descriptor, absent layout.Absent) {
 	for _, d := range list {
-		if layout.IsManifest(d.MediaType) {
-			s.manifests[d.Digest] = true
-			s.types[d.Digest] = d.MediaType
+		if _, out := absent[d.Digest]; out || !layout.IsManifest(d.MediaType) || s.manifests[d.Digest] {
+			continue
+		}
+		s.manifests[d.Digest] = true
+		s.types[d.Digest] = d.MediaType
+		if _, came := s.sizes[d.Digest]; came {
+			s.expectChildren(d.Digest)
+		} else {
+			s.pending[d.Digest] = true
 		}
 	}
 }
 
-// expectChildren lists the manifests that an index among the manifests names. In
-// a bundle they come after it.
+// expectChildren lists the manifests that an index among the manifests names, and the
+// layers of what refers to others. In a bundle they come after it.
 func (s *streamed) expectChildren(d digest.Digest) {
-	if s.manifests == nil || !layout.IsIndex(s.types[d]) {
+	raw, held := s.held[d]
+	refers := s.signing != nil && (s.tags[d] || bytes.Contains(raw, []byte(`"subject"`)))
+	if !held || !layout.IsIndex(s.types[d]) && !refers {
 		return
 	}
-	raw := s.held[d]
 	m, err := layout.DecodeManifest(ocispec.Descriptor{MediaType: s.types[d], Digest: d, Size: int64(len(raw))}, raw)
-	if err == nil { // otherwise the walk will say what is wrong
-		s.expect(m.Manifests)
+	if err != nil {
+		return // the walk will say what is wrong
+	}
+	s.expect(m.Manifests, s.absent)
+	if refers && (s.tags[d] || m.Subject != nil) {
+		for _, l := range m.Layers {
+			s.signing[l.Digest] = true
+		}
 	}
 }
 
@@ -220,9 +288,15 @@ func (s *streamed) Fetch(_ context.Context, d ocispec.Descriptor) (io.ReadCloser
 	if err := s.need(d); err != nil {
 		return nil, err
 	}
+	if i, ok := s.faulty[d.Digest]; ok {
+		return nil, layout.Errorf(s.faults[i].Class, "%s", s.faults[i].Message)
+	}
 	b, ok := s.held[d.Digest]
+	if !ok && s.crowded {
+		return nil, layout.Errorf(layout.ClassLimit, "manifest %s was not held: the archive has too much before its manifests for a pipe: verify it from a file", d.Digest)
+	}
 	if !ok {
-		return nil, layout.Errorf(layout.ClassJSON, "manifest %s is no JSON object, or damaged", d.Digest)
+		return nil, layout.Errorf(layout.ClassJSON, "manifest %s is no JSON object", d.Digest)
 	}
 	return layout.VerifyReadCloser(io.NopCloser(bytes.NewReader(b)), d), nil
 }
@@ -254,13 +328,26 @@ func (s *streamed) check(_ context.Context, _ *VerifyOptions, fault func(Fault))
 	return nil
 }
 
-func (s *streamed) extent(digest.Digest) (offset, size int64, ok bool) { return 0, 0, false }
+func (s *streamed) extent(digest.Digest) (extent, bool) { return extent{}, false }
 
 func (s *streamed) bytes() int64 { return 0 }
 
 func (s *streamed) count() int { return len(s.sizes) }
 
 func (s *streamed) dockerManifest() ([]byte, error) { return s.docker, nil }
+
+// readWhole reads a member of at most limit bytes. It gives io.EOF where the pipe ends
+// in it, so that its beginning is not taken for the whole.
+func readWhole(r io.Reader, m tarMember, limit int64) ([]byte, error) {
+	if m.size > limit {
+		return nil, layout.Errorf(layout.ClassLimit, "%s has %d bytes, over the limit of %d", m.name, m.size, limit)
+	}
+	b, err := io.ReadAll(r)
+	if err == nil && int64(len(b)) < m.size {
+		err = io.EOF
+	}
+	return b, err
+}
 
 // skipPadding reads zeros.
 func skipPadding(r io.Reader, n int64) error {

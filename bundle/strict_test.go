@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -80,11 +81,16 @@ func TestForeignArchives(t *testing.T) {
 		{"another version", changed(0, func(m *memberOf) { m.content = `{"imageLayoutVersion":"9.0.0"}` }), layout.ClassLayout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := pack(t, tt.members...)
-			for how, v := range everyWay(t, b) {
-				err := v()
-				if tt.class == "" && err != nil || tt.class != "" && (!errors.Is(err, layout.ErrUntrusted) || layout.ClassOf(err) != tt.class) {
-					t.Errorf("%s: %v, class %s, want %q", how, err, layout.ClassOf(err), tt.class)
+			archives := [][]byte{pack(t, tt.members...)}
+			if len(tt.members) > 0 && tt.members[0].name == "oci-layout" {
+				archives = append(archives, pack(t, likeOurs(tt.members)...))
+			}
+			for _, b := range archives {
+				for how, v := range everyWay(t, b) {
+					err := v()
+					if tt.class == "" && err != nil || tt.class != "" && (!errors.Is(err, layout.ErrUntrusted) || layout.ClassOf(err) != tt.class) {
+						t.Errorf("%s: %v, class %s, want %q", how, err, layout.ClassOf(err), tt.class)
+					}
 				}
 			}
 		})
@@ -152,6 +158,22 @@ func TestHandMadeHeaders(t *testing.T) {
 			}
 		})
 	}
+	// The size is said in one way, so that nobody reads it in another.
+	for _, size := range []string{"+7", "07", " 7", "7 ", "-7", "7.0", ""} {
+		t.Run("a PAX size of "+strconv.Quote(size), func(t *testing.T) {
+			ms := append(membersOf(t, c), memberOf{name: blobName(digest.FromString("content")), content: "content"})
+			b := pack(t, ms...)
+			at := bytes.LastIndex(b, []byte("ustar")) - 257
+			record := paxRecord("size", size)
+			header := appendBlock(nil, "PaxHeaders/x", int64(len(record)), 'x')
+			header = append(append(header, record...), make([]byte, padding(int64(len(record))))...)
+			for how, v := range everyWay(t, slices.Concat(b[:at], header, b[at:])) {
+				if err := v(); !errors.Is(err, layout.ErrUntrusted) || layout.ClassOf(err) != layout.ClassArchive {
+					t.Errorf("%s: %v", how, err)
+				}
+			}
+		})
+	}
 	t.Run("data in the padding", func(t *testing.T) {
 		b := slices.Clone(good)
 		b[lastHeader+2*blockSize-1] = 'x'
@@ -161,6 +183,22 @@ func TestHandMadeHeaders(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A frame may ask for a window that is larger than any frame that is read at random.
+func TestWindowLargerThanItsFrame(t *testing.T) {
+	plain := writeContent(t, storagetest.Small(), None)
+	raw := appendRawFrame(nil, plain)
+	// In the place of the single segment, a window of 2^27 bytes.
+	b := slices.Concat(zstdMagic, []byte{raw[4] &^ 0b00_1_00000, (27 - 10) << 3}, raw[5:])
+	for name, table := range map[string][]byte{"scanned": nil, "by the table": appendSeekTable(nil, []seekEntry{{uint32(len(b)), uint32(len(plain)), 0}})} {
+		if _, _, err := verifyBytes(slices.Concat(b, table), nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := verifyStream(slices.Concat(b, table), nil); err != nil {
+			t.Errorf("%s, from a pipe: %v", name, err)
+		}
+	}
 }
 
 // A bundle with a blob of sha512 is read by others, too.
@@ -174,6 +212,34 @@ func TestSHA512IsReadByAll(t *testing.T) {
 	}
 	if names := membersOf(t, c); names[len(names)-1].name != blobName(d.Digest) {
 		t.Errorf("archive/tar reads %q", names[len(names)-1].name)
+	}
+}
+
+// Another writer may have the order of a bundle but for two blobs of one size.
+func TestOtherOrderOfBlobs(t *testing.T) {
+	ms := membersOf(t, storagetest.Small())
+	last := len(ms) - 1
+	ms[last], ms[last-1] = ms[last-1], ms[last]
+	for how, v := range everyWay(t, pack(t, ms...)) {
+		if err := v(); err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
+
+// tar packs a folder by name, so that what an index leads to may come before it,
+// though index.json comes first.
+func TestChildrenBeforeTheirIndex(t *testing.T) {
+	c := storagetest.NewContent()
+	config := c.Add(storagetest.ConfigType, []byte("{}"))
+	inner := c.AddIndex(c.AddImage(config), c.AddImage(config, config))
+	c.Name(c.AddIndex(inner), "r.io/nested:v1")
+	ms := membersOf(t, c)
+	slices.Reverse(ms[2:])
+	for how, v := range everyWay(t, pack(t, ms...)) {
+		if err := v(); err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
 	}
 }
 
@@ -198,6 +264,22 @@ func TestSecondMentionOfAnotherSizeIsFound(t *testing.T) {
 	for how, v := range everyWay(t, b) {
 		if err := v(); !errors.Is(err, layout.ErrUntrusted) || layout.ClassOf(err) != layout.ClassSize {
 			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
+
+// repeated reads one block over and over.
+type repeated [blockSize]byte
+
+func (r *repeated) Read(p []byte) (int, error) { return copy(p, r[:]), nil }
+
+// Directories and global headers are counted as well: a million of them compress to
+// nothing.
+func TestMembersWithoutEnd(t *testing.T) {
+	for _, kind := range []byte{'5', 'g'} {
+		h := repeated(appendBlock(nil, "./", 0, kind))
+		if _, err := newTarScanner(&h).next(); layout.ClassOf(err) != layout.ClassLimit {
+			t.Errorf("type %q: %v", kind, err)
 		}
 	}
 }

@@ -63,9 +63,11 @@ type tarMember struct {
 // tarScanner reads the headers of an archive strictly. It is the one parser of
 // tar here, for archives that are read at random and for pipes.
 type tarScanner struct {
-	r      io.Reader
-	offset int64 // of r in the archive
-	names  map[string]struct{}
+	r       io.Reader
+	offset  int64 // of r in the archive
+	names   map[string]struct{}
+	members int // with folders and global headers
+	header  [blockSize]byte
 }
 
 func newTarScanner(r io.Reader) *tarScanner {
@@ -78,22 +80,28 @@ func newTarScanner(r io.Reader) *tarScanner {
 func (t *tarScanner) next() (tarMember, error) {
 	var pax map[string]string
 	for {
-		at := t.offset
-		var h [blockSize]byte
-		if err := t.block(&h); err != nil {
+		at, h := t.offset, &t.header
+		if err := t.block(h); err != nil {
 			return tarMember{}, err
 		}
-		if h == ([blockSize]byte{}) {
+		if *h == ([blockSize]byte{}) {
 			if pax != nil {
 				return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: an extended header belongs to no member", at)
 			}
 			return tarMember{}, t.end()
 		}
-		name, size, err := parseHeader(&h)
+		name, size, err := parseHeader(h)
 		if err != nil {
 			return tarMember{}, fmt.Errorf("offset %d: %w", at, err)
 		}
-		switch kind := h[156]; kind {
+		kind := h[156]
+		if kind != 'x' { // of which there is one for a member
+			t.members++
+		}
+		if t.members > MaxMembers {
+			return tarMember{}, layout.Errorf(layout.ClassLimit, "more than %d members", MaxMembers)
+		}
+		switch kind {
 		case 'x', 'g':
 			if pax != nil && kind == 'x' {
 				return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: two extended headers for one member", at)
@@ -129,7 +137,7 @@ func (t *tarScanner) file(name string, size int64, pax map[string]string, at int
 		// A size that no octal field can hold stands in the record alone. Every
 		// other difference is an attempt to be read in two ways (CVE-2025-62518).
 		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n != size && (size != 0 || n < maxOctalSize) {
+		if err != nil || strconv.FormatInt(n, 10) != s || n != size && (size != 0 || n < maxOctalSize) {
 			return tarMember{}, layout.Errorf(layout.ClassArchive, "offset %d: member %q has the size %d in its header and %q in its PAX record", at, name, size, s)
 		}
 		size = n
@@ -145,7 +153,7 @@ func (t *tarScanner) file(name string, size int64, pax map[string]string, at int
 	}
 	m := tarMember{name: strings.TrimPrefix(name, "./"), size: size, offset: t.offset}
 	switch m.name {
-	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifestFile:
+	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, layout.SignaturesFile, dockerManifestFile:
 	default:
 		if slices.Contains(unreadFiles, m.name) {
 			break
@@ -158,9 +166,6 @@ func (t *tarScanner) file(name string, size int64, pax map[string]string, at int
 	}
 	if _, ok := t.names[m.name]; ok {
 		return m, layout.Errorf(layout.ClassDuplicate, "offset %d: a second member %q", at, m.name)
-	}
-	if len(t.names) == MaxMembers {
-		return m, layout.Errorf(layout.ClassLimit, "more than %d members", MaxMembers)
 	}
 	t.names[m.name] = struct{}{}
 	return m, nil

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
 
+	"filippo.io/age"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	orascontent "oras.land/oras-go/v2/content"
 
 	"github.com/airdeck/airdeck/layout"
 )
@@ -32,6 +31,17 @@ type VerifyOptions struct {
 	// an image for several platforms. The Verified lacks it. [VerifyStream] takes
 	// none.
 	Platforms []ocispec.Platform
+	// Trust, where it is set, is asked by [VerifyStream] when the index has come, and
+	// before any blob in a bundle that airdeck wrote. A file was asked about when it
+	// was opened.
+	Trust Trust
+	// Check, where it is set, is asked by [VerifyStream] about what was found whole, and
+	// may refuse it. The source has the manifests, and where HoldSignatures is set the
+	// layers of what refers to others; no other blobs.
+	Check          func(ctx context.Context, src layout.Partial, entries []ocispec.Descriptor) error
+	HoldSignatures bool
+	// Identities are tried by [VerifyStream] on what is encrypted with age.
+	Identities []age.Identity
 	// Progress is told of the phase "verifying", in bytes of the archive.
 	Progress layout.Progress
 }
@@ -41,9 +51,12 @@ type Fault struct {
 	Class   layout.Class  `json:"class"`
 	Digest  digest.Digest `json:"digest,omitempty"` // of the blob, where it is one
 	Message string        `json:"message"`
-	// Offset is where in the file the blob begins, or the frame that holds it,
-	// in bytes. It is nil where the blob is missing or the bundle is a directory.
+	// Offset and Length are what of the file holds the blob, in bytes: itself, or the
+	// frames that it shares with others. Offset is nil where the blob is missing, and
+	// where it has no place: in a directory, a pipe, and an archive that had to be
+	// unpacked to be read.
 	Offset *int64 `json:"offset,omitempty"`
+	Length int64  `json:"length,omitempty"`
 	Size   int64  `json:"size,omitempty"` // of the blob, in bytes
 	// Artifacts are the references of the entries that need the blob, or their
 	// digests where they have no name; the first MaxFaultArtifacts of them.
@@ -59,6 +72,10 @@ type Report struct {
 	Absent    int           `json:"absent"` // manifests and layers that are left out, as the index says
 	Faults    []Fault       `json:"faults"` // the first MaxFaults of them
 	Count     int           `json:"count"`  // of all faults
+	// Again are the entries that are not whole: what is to be asked for again.
+	Again []Damaged `json:"again,omitempty"`
+
+	suffered bool // all that is wrong are blobs that are damaged or missing
 }
 
 // Err is nil if nothing is wrong. Otherwise it is one error that counts the
@@ -81,28 +98,6 @@ func (r *Report) Err() error {
 	}
 	return untrusted(err)
 }
-
-// Verified is a bundle whose every blob was hashed and whose graph is whole. What
-// it gives out is verified once more while it is read: the file may have
-// changed since.
-//
-// It is an oras.ReadOnlyGraphTarget, so that whatever is written for oras-go
-// works on a bundle. Its methods may be called concurrently.
-type Verified struct {
-	r *Reader
-
-	mu           sync.Mutex
-	predecessors map[digest.Digest][]ocispec.Descriptor // nil until they are asked for
-}
-
-var _ layout.Partial = (*Verified)(nil)
-
-// These two are an oras.ReadOnlyGraphTarget. The package that has that name also
-// has a registry client, which has no place here.
-var _ interface {
-	orascontent.ReadOnlyGraphStorage
-	orascontent.Resolver
-} = (*Verified)(nil)
 
 // Verify hashes every blob, walks the graph from the index, and reports all that
 // is wrong. Only where nothing is does it give a Verified; then the error is
@@ -180,9 +175,11 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 	if err != nil {
 		return nil, nil, err
 	}
-	rep.Faults, rep.Count = append(rep.Faults, faults.list...), len(faults.seen)
-	if err := r.locate(ctx, rep); err != nil {
-		return nil, nil, err
+	rep.Faults, rep.Count, rep.suffered = append(rep.Faults, faults.list...), len(faults.seen), !faults.other
+	if rep.Count > 0 {
+		if err := r.locate(ctx, rep, faults.seen); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := rep.Err(); err != nil {
 		return nil, rep, err
@@ -208,7 +205,7 @@ func (r *Reader) narrow(ctx context.Context, platforms []ocispec.Platform, fault
 			faults.add(Fault{Class: layout.ClassOf(err), Digest: e.Digest, Message: err.Error()})
 		}
 		for d := range sel.Absent {
-			if _, _, there := r.content.extent(d); !nothing || !there {
+			if _, there := r.content.extent(d); !nothing || !there {
 				absent[d] = struct{}{}
 			}
 		}
@@ -236,9 +233,10 @@ func expect(want, got digest.Digest) (Fault, bool) {
 // faultList keeps the first fault of each blob: what follows from it says
 // nothing new.
 type faultList struct {
-	mu   sync.Mutex
-	seen map[digest.Digest]bool // by blob, or by message where it is no blob
-	list []Fault
+	mu    sync.Mutex
+	seen  map[digest.Digest]bool // by blob, or by message where it is no blob
+	list  []Fault
+	other bool // there is one that is no damage of a blob
 }
 
 func (l *faultList) add(f Fault) {
@@ -249,23 +247,25 @@ func (l *faultList) add(f Fault) {
 		return
 	}
 	l.seen[key] = true
+	l.other = l.other || !f.isDamage()
 	if len(l.list) < MaxFaults {
 		l.list = append(l.list, f)
 	}
 }
 
-// locate completes the faults: where the blobs lie, and what needs them.
-func (r *Reader) locate(ctx context.Context, rep *Report) error {
-	if len(rep.Faults) == 0 {
-		return nil
-	}
+// locate completes the faults: where the blobs lie, what needs them, and what is to
+// be asked for again.
+func (r *Reader) locate(ctx context.Context, rep *Report, faulty map[digest.Digest]bool) error {
 	slices.SortStableFunc(rep.Faults, func(a, b Fault) int {
-		ao, _, _ := r.content.extent(a.Digest)
-		bo, _, _ := r.content.extent(b.Digest)
-		return cmp.Or(cmp.Compare(ao, bo), cmp.Compare(a.Digest, b.Digest))
+		ae, _ := r.content.extent(a.Digest)
+		be, _ := r.content.extent(b.Digest)
+		return cmp.Or(cmp.Compare(ae.from, be.from), cmp.Compare(a.Digest, b.Digest))
 	})
-	up, err := r.parents(ctx, rep.Faults)
+	up, subjects, err := r.parents(ctx, faulty)
 	if err != nil {
+		return err
+	}
+	if rep.Again, err = r.again(ctx, faulty, up, subjects); err != nil {
 		return err
 	}
 	names := map[digest.Digest][]string{} // of the entries
@@ -274,8 +274,11 @@ func (r *Reader) locate(ctx context.Context, rep *Report) error {
 	}
 	for i := range rep.Faults {
 		f := &rep.Faults[i]
-		if off, size, ok := r.content.extent(f.Digest); ok {
-			f.Offset, f.Size = &off, size
+		if e, ok := r.content.extent(f.Digest); ok {
+			f.Size = e.size
+			if !r.unpacked {
+				f.Offset, f.Length = &e.from, e.to-e.from
+			}
 		}
 		seen := map[digest.Digest]bool{f.Digest: true}
 		for todo := []digest.Digest{f.Digest}; len(todo) > 0 && len(f.Artifacts) < MaxFaultArtifacts; todo = todo[1:] {
@@ -294,21 +297,21 @@ func (r *Reader) locate(ctx context.Context, rep *Report) error {
 }
 
 // parents gives the manifests above those blobs that have faults, and above all
-// manifests. The walk is made again for it, so that nothing is kept of it where
-// nothing is wrong.
-func (r *Reader) parents(ctx context.Context, faults []Fault) (map[digest.Digest][]digest.Digest, error) {
-	up := map[digest.Digest][]digest.Digest{}
-	for _, f := range faults {
-		up[f.Digest] = nil
-	}
+// manifests, and what manifests refer to. The walk is made again for it, so that
+// nothing is kept of it where nothing is wrong.
+func (r *Reader) parents(ctx context.Context, faulty map[digest.Digest]bool) (up, subjects map[digest.Digest][]digest.Digest, err error) {
+	up, subjects = map[digest.Digest][]digest.Digest{}, map[digest.Digest][]digest.Digest{}
 	w := layout.Walker{
 		Source: r.content,
 		Visit: func(n layout.Node) error {
 			if n.Kind != layout.KindManifest {
 				return nil
 			}
+			if s := n.Manifest.Subject; s != nil {
+				subjects[n.Digest] = append(subjects[n.Digest], s.Digest)
+			}
 			for _, c := range n.Manifest.Children() {
-				if _, wanted := up[c.Digest]; wanted || c.Kind == layout.KindManifest {
+				if faulty[c.Digest] || c.Kind == layout.KindManifest {
 					up[c.Digest] = append(up[c.Digest], n.Digest)
 				}
 			}
@@ -318,81 +321,8 @@ func (r *Reader) parents(ctx context.Context, faults []Fault) (map[digest.Digest
 	}
 	for _, e := range r.index.Manifests {
 		if err := w.Walk(ctx, e); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return up, nil
-}
-
-// Digest is that of [Reader.Digest].
-func (v *Verified) Digest() digest.Digest { return v.r.Digest() }
-
-// RawIndex is index.json, byte for byte. It must not be changed.
-func (v *Verified) RawIndex() []byte { return v.r.raw }
-
-// Index is that of [Reader.Index].
-func (v *Verified) Index() ocispec.Index { return v.r.Index() }
-
-// Fetch implements [layout.Source].
-func (v *Verified) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	return v.r.content.Fetch(ctx, d)
-}
-
-// Absent implements [layout.Partial].
-func (v *Verified) Absent() (layout.Absent, error) { return v.r.content.Absent() }
-
-// Exists reports whether the bundle has a blob of that digest and size.
-func (v *Verified) Exists(ctx context.Context, d ocispec.Descriptor) (bool, error) {
-	rc, err := v.Fetch(ctx, d)
-	var corrupt *layout.CorruptError
-	if errors.Is(err, layout.ErrNotFound) || errors.As(err, &corrupt) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, rc.Close()
-}
-
-// Resolve gives the entry of a full reference, or of a digest.
-//
-// Error: [layout.ErrNotFound].
-func (v *Verified) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
-	for _, e := range v.r.index.Manifests {
-		if layout.EntryName(e) == reference || e.Digest.String() == reference {
-			return e, nil
-		}
-	}
-	return ocispec.Descriptor{}, fmt.Errorf("%q is not in the bundle: %w", reference, layout.ErrNotFound)
-}
-
-// Predecessors gives the manifests that name d as a child or as their subject.
-func (v *Verified) Predecessors(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.predecessors != nil {
-		return v.predecessors[d.Digest], nil
-	}
-	all := map[digest.Digest][]ocispec.Descriptor{}
-	w := layout.Walker{Source: v.r.content, Visit: func(n layout.Node) error {
-		if n.Kind != layout.KindManifest {
-			return nil
-		}
-		if s := n.Manifest.Subject; s != nil {
-			all[s.Digest] = append(all[s.Digest], n.Descriptor)
-		}
-		for _, c := range n.Manifest.Children() {
-			if p := all[c.Digest]; len(p) == 0 || p[len(p)-1].Digest != n.Digest {
-				all[c.Digest] = append(p, n.Descriptor)
-			}
-		}
-		return nil
-	}}
-	for _, e := range v.r.index.Manifests {
-		if err := w.Walk(ctx, e); err != nil {
-			return nil, err
-		}
-	}
-	v.predecessors = all
-	return all[d.Digest], nil
+	return up, subjects, nil
 }

@@ -2,10 +2,12 @@ package bundle
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -69,6 +71,10 @@ type WriteOptions struct {
 	// Jobs is how many blobs are read and compressed at once. 0 means one for
 	// each processor, up to 4. Each takes about 20 MiB.
 	Jobs int
+	// Recipients, where there are any, are those for whom the file is encrypted with
+	// age; there are at most MaxRecipients. The same input then has other bytes each
+	// time.
+	Recipients []age.Recipient
 	// Progress is told of the phase "writing", in bytes of the archive.
 	Progress layout.Progress
 }
@@ -97,7 +103,8 @@ type Prepared struct {
 // is given.
 //
 // Errors: those of src, of [layout.Walker], [layout.ClassLimit] for an index that is
-// too large, and [layout.ClassSize] for a digest that is listed with two sizes.
+// too large and for more than [MaxMembers] blobs, and [layout.ClassSize] for a digest
+// that is listed with two sizes.
 func Prepare(ctx context.Context, src layout.Source, index ocispec.Index) (*Prepared, error) {
 	raw, err := layout.MarshalIndex(index)
 	if err != nil {
@@ -115,7 +122,21 @@ func Prepare(ctx context.Context, src layout.Source, index ocispec.Index) (*Prep
 	if err != nil {
 		return nil, err
 	}
-	return &Prepared{src, index, raw, p, newArchive(raw, p)}, nil
+	return &Prepared{src, index, raw, p, newArchive(raw, nil, p)}, nil
+}
+
+// RawIndex is the index.json of the bundle, byte for byte: what is to be signed.
+func (p *Prepared) RawIndex() []byte { return p.raw }
+
+// Attach has the bundle hold the signatures of its index, as index.sigstore.json.
+//
+// Error: [layout.ClassLimit] for more than [MaxSignatures] bytes.
+func (p *Prepared) Attach(signatures []byte) error {
+	if len(signatures) > MaxSignatures {
+		return layout.Errorf(layout.ClassLimit, "the signatures have %d bytes, over the limit of %d", len(signatures), MaxSignatures)
+	}
+	p.archive = newArchive(p.raw, signatures, p.plan)
+	return nil
 }
 
 // Blobs is how many blobs the bundle will hold.
@@ -123,12 +144,19 @@ func (p *Prepared) Blobs() int { return len(p.plan.blobs) }
 
 // Size gives bounds of the file's size in bytes. What is compressed already gets no
 // smaller, and what else is in it may.
-func (p *Prepared) Size(c Compression) (least, most int64) {
-	if c == None {
-		return p.archive.size, p.archive.size
+func (p *Prepared) Size(o *WriteOptions) (least, most int64) {
+	if o == nil {
+		o = &WriteOptions{}
 	}
-	frames := p.archive.size/FrameSize + int64(len(p.archive.runs))
-	return min(p.plan.compressed, p.archive.size), p.archive.size + p.archive.size/1024 + frames*(seekEntrySize+64) + 64
+	least, most = p.archive.size, p.archive.size
+	if o.Compression != None {
+		frames := p.archive.size/FrameSize + int64(len(p.archive.runs))
+		least, most = min(p.plan.compressed, least), most+most/1024+frames*(seekEntrySize+64)+64
+	}
+	if len(o.Recipients) > 0 {
+		most = encryptedSize(most, len(o.Recipients))
+	}
+	return least, most
 }
 
 // Write writes the bundle to w.
@@ -142,13 +170,30 @@ func (p *Prepared) Write(ctx context.Context, w io.Writer, o *WriteOptions) (Sum
 		o = &WriteOptions{}
 	}
 	out := &counter{w: w}
-	if err := writeArchive(ctx, out, p.src, p.archive, o); err != nil {
+	if err := p.write(ctx, out, o); err != nil {
 		return Summary{}, err
 	}
 	return Summary{
 		Digest: digest.FromBytes(p.raw), Artifacts: len(p.index.Manifests), Blobs: len(p.plan.blobs),
-		Referenced: p.plan.referenced, Unique: p.plan.unique(), Written: out.n,
+		Referenced: p.plan.referenced, Unique: p.plan.unique, Written: out.n,
 	}, nil
+}
+
+func (p *Prepared) write(ctx context.Context, w io.Writer, o *WriteOptions) error {
+	if len(o.Recipients) == 0 {
+		return writeArchive(ctx, w, p.src, p.archive, o)
+	}
+	enc, err := encrypt(w, o.Recipients)
+	if err != nil {
+		return err
+	}
+	if err := writeArchive(ctx, enc, p.src, p.archive, o); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return fmt.Errorf("the bundle needs up to %d bytes: %w", encryptedSize(p.archive.size, len(o.Recipients)), err)
+	}
+	return nil
 }
 
 // Write writes the bundle of an index to w. src must have everything that the
@@ -203,11 +248,14 @@ type run struct {
 	size     int64 // bytes of the tar
 }
 
-func newArchive(index []byte, p *plan) *archive {
-	a := &archive{members: make([]member, 0, len(p.blobs)+3)}
+func newArchive(index, signatures []byte, p *plan) *archive {
+	a := &archive{members: make([]member, 0, len(p.blobs)+4)}
 	a.members = append(a.members,
 		member{name: ocispec.ImageLayoutFile, data: []byte(layout.LayoutFile), size: int64(len(layout.LayoutFile))},
 		member{name: ocispec.ImageIndexFile, data: index, size: int64(len(index))})
+	if signatures != nil {
+		a.members = append(a.members, member{name: layout.SignaturesFile, data: signatures, size: int64(len(signatures))})
+	}
 	if p.docker != nil {
 		a.members = append(a.members, member{name: dockerManifestFile, data: p.docker, size: int64(len(p.docker))})
 	}

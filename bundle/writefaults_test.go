@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"filippo.io/age"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/airdeck/airdeck/internal/storagetest"
@@ -57,13 +58,16 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 func TestWriteEndsWhenTheDiskIsFull(t *testing.T) {
 	c, _ := storagetest.Sample()
 	for format, comp := range compressions {
-		size := len(writeContent(t, c, comp))
-		for k := 0; k < size; k += size/40 + 1 {
-			synctest.Test(t, func(t *testing.T) {
-				if _, err := Write(t.Context(), &fullDisk{k}, c, c.Index, &WriteOptions{Compression: comp}); !errors.Is(err, errFull) {
-					t.Errorf("%s after %d of %d bytes: %v", format, k, size, err)
-				}
-			})
+		for _, recipients := range [][]age.Recipient{nil, {newKey(t).Recipient()}} {
+			o := &WriteOptions{Compression: comp, Recipients: recipients}
+			size := len(write(t, c, c.Index, o))
+			for k := 0; k < size; k += size/40 + 1 {
+				synctest.Test(t, func(t *testing.T) {
+					if _, err := Write(t.Context(), &fullDisk{k}, c, c.Index, o); !errors.Is(err, errFull) {
+						t.Errorf("%s for %d recipients after %d of %d bytes: %v", format, len(recipients), k, size, err)
+					}
+				})
+			}
 		}
 	}
 }
