@@ -1,20 +1,15 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,7 +18,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/errcode"
-	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/airdeck/airdeck/layout"
 )
@@ -94,19 +88,23 @@ func NewClient(o ClientOptions) (*Client, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.TLSClientConfig = tlsConfig
 	base.MaxIdleConnsPerHost = 32
-	stall := o.StallTimeout
+	c := &Client{o: o, store: store, cache: auth.NewCache(), schemes: map[string]func() bool{}}
+	c.over(base)
+	return c, nil
+}
+
+// over has the client send its requests by a transport.
+func (c *Client) over(base http.RoundTripper) {
+	stall := c.o.StallTimeout
 	if stall == 0 {
 		stall = time.Minute
 	}
-	watched := digestTransport{&stallTransport{base: base, timeout: stall}}
-	return &Client{
-		o: o, store: store, cache: auth.NewCache(), schemes: map[string]func() bool{},
-		probe: &http.Client{Transport: watched},
-		http: &http.Client{
-			Transport:     newRepeater(watched),
-			CheckRedirect: checkRedirect,
-		},
-	}, nil
+	watched := &stallTransport{base: base, timeout: stall}
+	c.probe = &http.Client{Transport: &stallTransport{base: base, timeout: probeTimeout}}
+	c.http = &http.Client{
+		Transport:     newRepeater(wholeTransport{digestTransport{originTransport{watched, c.speaksPlain}}}, c.o.Progress),
+		CheckRedirect: checkRedirect,
+	}
 }
 
 // credentialStore opens the Docker configuration. Who has no home has none.
@@ -145,70 +143,17 @@ func (o *ClientOptions) tlsConfig() (*tls.Config, error) {
 	return c, nil
 }
 
-// checkRedirect keeps what began with TLS on TLS.
+// checkRedirect keeps what began with TLS on TLS, and everything on HTTP. Its errors
+// have a class, so that nobody asks again.
 func checkRedirect(req *http.Request, via []*http.Request) error {
-	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return fmt.Errorf("refused: the registry redirects from https to %s", req.URL.Scheme)
+	from, to := via[len(via)-1].URL.Scheme, req.URL.Scheme
+	if to != "https" && (to != "http" || from == "https") {
+		return layout.Errorf(layout.ClassRemote, "refused: the registry redirects from %s to %s", from, to)
 	}
 	if len(via) >= 10 {
-		return errors.New("stopped after 10 redirects")
+		return layout.Errorf(layout.ClassRemote, "stopped after 10 redirects")
 	}
 	return nil
-}
-
-// requestPolicy repeats requests that have no body or one that can be rewound.
-var requestPolicy = retry.GenericPolicy{
-	Retryable: func(resp *http.Response, err error) (bool, error) {
-		if err != nil {
-			return brokenConnection(err), nil
-		}
-		// What is not implemented will not be in a minute either.
-		return resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests ||
-			resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented && !isVerdict(resp), nil
-	},
-	Backoff: func(attempt int, resp *http.Response) time.Duration {
-		if resp != nil {
-			if d, ok := retryAfter(resp.Header.Get("Retry-After")); ok {
-				return d
-			}
-		}
-		return retry.DefaultBackoff(attempt, nil)
-	},
-	MinWait: 100 * time.Millisecond,
-	MaxWait: 2 * time.Minute,
-}
-
-// isVerdict reports whether a registry has refused a manifest for what is in it,
-// whatever status it gives that: distribution answers 500 where it does not like
-// the addresses of a layer. The body can be read again.
-func isVerdict(resp *http.Response) bool {
-	if resp.Request == nil || resp.Request.Method != http.MethodPut {
-		return false
-	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorSize))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(b), resp.Body), resp.Body}
-	var said struct{ Errors errcode.Errors }
-	if err != nil || json.Unmarshal(b, &said) != nil {
-		return false
-	}
-	return isCode(said.Errors, errcode.ErrorCodeManifestBlobUnknown, errcode.ErrorCodeManifestInvalid, errcode.ErrorCodeManifestUnknown)
-}
-
-// maxErrorSize bounds what is read of an answer that says what went wrong, in bytes.
-const maxErrorSize = 64 << 10
-
-// retryAfter reads both forms of RFC 9110, section 10.2.3.
-func retryAfter(v string) (time.Duration, bool) {
-	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
-		return time.Duration(min(s, 3600)) * time.Second, true
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(t)), true
-	}
-	return 0, false
 }
 
 // repository opens a repository of a registry.
@@ -258,6 +203,22 @@ func isLoopback(host string) bool {
 	return name == "localhost" || err == nil && ip.IsLoopback()
 }
 
+// speaksPlain reports whether plain HTTP is spoken with a host as a registry, and asks
+// nobody.
+func (c *Client) speaksPlain(host string) bool {
+	c.mu.Lock()
+	f := c.schemes[host]
+	c.mu.Unlock()
+	return slices.Contains(c.o.PlainHTTP, host) || f != nil && f()
+}
+
+// probeAttempts is how often a loopback host is asked whether it speaks TLS, and
+// probeTimeout how long it may take to say so.
+const (
+	probeAttempts = 3
+	probeTimeout  = 10 * time.Second
+)
+
 // plainHTTP tells whether to speak HTTP without TLS to a host. Only a loopback
 // host is asked which it speaks: to ask any other is to invite a downgrade.
 func (c *Client) plainHTTP(ctx context.Context, host string) bool {
@@ -275,12 +236,18 @@ func (c *Client) plainHTTP(ctx context.Context, host string) bool {
 			if err != nil {
 				return false
 			}
-			resp, err := c.probe.Do(req)
-			if err != nil {
-				return errors.Is(err, http.ErrSchemeMismatch)
+			// A connection that breaks tells nothing, and what is found out here holds for all
+			// that follows.
+			for range probeAttempts {
+				var resp *http.Response
+				if resp, err = c.probe.Do(req); err == nil {
+					resp.Body.Close()
+				}
+				if err == nil || !brokenConnection(err) {
+					break
+				}
 			}
-			resp.Body.Close()
-			return false
+			return errors.Is(err, http.ErrSchemeMismatch)
 		})
 		c.schemes[host] = f
 	}

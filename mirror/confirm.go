@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,36 @@ func (e *lostError) Error() string {
 	return s
 }
 
+// settle reads back an artifact. What the registry said it had, and does not give, is
+// sent once after all.
+func (r *pusher) settle(ctx context.Context, a *Planned, rep *ArtifactReport) error {
+	var err error
+	rep.Fidelity, err = r.confirm(ctx, a, rep.Status == StatusPushed)
+	var lost *lostError
+	if !errors.As(err, &lost) || a.Tag != TagSame && !slices.Contains(a.present, true) {
+		return err
+	}
+	ctx = scoped(ctx, a)
+	rep.Status = StatusPushed
+	for i, m := range a.manifests {
+		if a.present[i] {
+			if err := r.manifest(ctx, a, m, m.Digest.String()); err != nil {
+				return err
+			}
+		}
+	}
+	if a.Reference.Tag != "" && a.Tag == TagSame {
+		if err := r.stillFree(ctx, a); err != nil {
+			return err
+		}
+		if err := r.manifest(ctx, a, a.Descriptor, a.Reference.Tag); err != nil {
+			return err
+		}
+	}
+	rep.Fidelity, err = r.confirm(ctx, a, true)
+	return err
+}
+
 // confirm reads back what a registry should have now. Only a referrer that is not
 // listed is sent again: registries forget to list what they have. What was not
 // sent now and comes back under its tag is not asked for by its digest as well.
@@ -114,7 +145,7 @@ func (r *pusher) names(ctx context.Context, a *Planned, sent bool) (named digest
 		}
 		return d.Digest, err
 	}
-	err = again(ctx, func() error {
+	fetch := func() error {
 		d, rc, err := a.repo.FetchReference(ctx, a.Reference.Tag)
 		if err != nil {
 			return err
@@ -125,7 +156,8 @@ func (r *pusher) names(ctx context.Context, a *Planned, sent bool) (named digest
 			_, err = io.Copy(io.Discard, layout.NewVerifier(body{rc}, a.Descriptor))
 		}
 		return err
-	})
+	}
+	err = againIfCorrupt(func() error { return again(ctx, fetch) })
 	var corrupt *layout.CorruptError
 	if errors.Is(err, layout.ErrNotFound) || errors.As(err, &corrupt) {
 		return "", nil
@@ -135,7 +167,7 @@ func (r *pusher) names(ctx context.Context, a *Planned, sent bool) (named digest
 
 // comesBack reports whether a registry gives the bytes of a manifest.
 func comesBack(ctx context.Context, repo *repository, m ocispec.Descriptor) (bool, error) {
-	err := again(ctx, func() error {
+	fetch := func() error {
 		rc, err := repo.Manifests().Fetch(ctx, m)
 		if err != nil {
 			return err
@@ -143,7 +175,8 @@ func comesBack(ctx context.Context, repo *repository, m ocispec.Descriptor) (boo
 		defer rc.Close()
 		_, err = io.Copy(io.Discard, layout.NewVerifier(body{rc}, m))
 		return err
-	})
+	}
+	err := againIfCorrupt(func() error { return again(ctx, fetch) })
 	var corrupt *layout.CorruptError
 	if errors.Is(err, layout.ErrNotFound) || errors.As(err, &corrupt) {
 		return false, nil
@@ -193,7 +226,8 @@ func (r *pusher) confirmReferrers(ctx context.Context, a *Planned, f *Fidelity) 
 // registry is asked whether it has them.
 //
 // The Report is never nil. The error is [layout.ErrDiffers] if anything is not
-// there or is something else.
+// there or is something else, with what of the first artifact. Where that can't be
+// told, it is of [layout.ClassRemote].
 func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	r := &pusher{Plan: p, readOnly: true}
 	rows := map[*Planned]*ArtifactReport{}
@@ -205,22 +239,7 @@ func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	g.SetLimit(p.jobs)
 	for _, a := range p.Artifacts {
 		g.Go(func() error {
-			rep := rows[a]
-			var err error
-			rep.Fidelity, err = r.confirm(ctx, a, true)
-			var lost *lostError
-			if err == nil || errors.As(err, &lost) {
-				for _, d := range a.Missing() {
-					rep.Fidelity.Lost = append(rep.Fidelity.Lost, "blob "+d.String())
-				}
-				if err = nil; len(rep.Fidelity.Lost) > 0 {
-					err = &lostError{rep.Fidelity.Lost}
-				}
-			}
-			if err != nil {
-				rep.fail("compare", err)
-				rep.Status = StatusDiffers
-			}
+			r.compare(ctx, a, rows[a])
 			return nil
 		})
 	}
@@ -237,8 +256,41 @@ func (p *Plan) Compare(ctx context.Context) (*Report, error) {
 	if ctx.Err() != nil {
 		return &r.report, context.Cause(ctx)
 	}
-	if n := r.report.failed(); n > 0 {
-		return &r.report, fmt.Errorf("%w in %d of %d artifacts", layout.ErrDiffers, n, len(r.report.Artifacts))
+	return &r.report, r.report.compared()
+}
+
+func (r *pusher) compare(ctx context.Context, a *Planned, rep *ArtifactReport) {
+	var err error
+	rep.Fidelity, err = r.confirm(ctx, a, true)
+	var lost *lostError
+	if err != nil && !errors.As(err, &lost) {
+		rep.fail("compare", err)
+		return
 	}
-	return &r.report, nil
+	for _, d := range a.Missing() {
+		rep.Fidelity.Lost = append(rep.Fidelity.Lost, "blob "+d.String())
+	}
+	if len(rep.Fidelity.Lost) > 0 {
+		rep.fail("compare", &lostError{rep.Fidelity.Lost})
+		rep.Status = StatusDiffers
+	}
+}
+
+// compared is the error of a comparison.
+func (r *Report) compared() error {
+	var differs, failed error
+	n := 0
+	for _, a := range r.Artifacts {
+		switch a.Status {
+		case StatusDiffers:
+			n++
+			differs = cmp.Or(differs, a.err)
+		case StatusFailed:
+			failed = cmp.Or(failed, a.err)
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%w in %d of %d artifacts: %w", layout.ErrDiffers, n, len(r.Artifacts), differs)
+	}
+	return failed
 }

@@ -11,10 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -44,26 +43,57 @@ func hasClass(err error) bool {
 	return errors.As(err, &e) || errors.As(err, &c)
 }
 
-// shorten takes the method and address out of an error: the reference is named
-// already, and addresses may hold tokens.
+// shorten takes methods and addresses out of an error: the reference is named
+// already, and addresses may hold tokens. Of what is no address of a registry, the
+// host and the path stay.
 func shorten(err error) error {
 	var (
 		u    *url.Error
 		resp *errcode.ErrorResponse
 	)
+	text := err.Error()
 	switch {
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
-		return &rephrased{err, "the registry asks for a user name and a password"}
+		text = "the registry asks for a user name and a password"
 	case errors.As(err, &u):
-		return &rephrased{err, strings.ReplaceAll(err.Error(), u.Error(), u.Err.Error())}
+		text = strings.ReplaceAll(text, u.Error(), broken(u.Err))
 	case errors.As(err, &resp):
-		text := fmt.Sprintf("the registry answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-		for _, d := range resp.Errors {
-			text += ": " + printable(d.Error())
-		}
-		return &rephrased{err, strings.ReplaceAll(err.Error(), resp.Error(), text)}
+		text = strings.ReplaceAll(text, resp.Error(), answered(resp.StatusCode, resp.Errors))
 	}
-	return err
+	return &rephrased{err, withoutAddresses(text)}
+}
+
+// answered says what a registry answers.
+func answered(status int, errs errcode.Errors) string {
+	said := fmt.Sprintf("the registry answers %d %s", status, http.StatusText(status))
+	for _, e := range errs {
+		said += ": " + printable(e.Error())
+	}
+	return said
+}
+
+// broken says what net/http says of a connection that ends.
+func broken(err error) string {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection broke off in the answer"
+	case errors.Is(err, io.EOF):
+		return "the connection was closed without an answer"
+	}
+	return err.Error()
+}
+
+// request is how net/http and oras-go name one.
+var request = regexp.MustCompile(`\b[A-Za-z]+ "(https?://[^"]*)": `)
+
+func withoutAddresses(text string) string {
+	return request.ReplaceAllStringFunc(text, func(s string) string {
+		u, err := url.Parse(request.FindStringSubmatch(s)[1])
+		if err != nil || strings.HasPrefix(u.Path, "/v2/") {
+			return ""
+		}
+		return u.Host + u.Path + ": "
+	})
 }
 
 // rephrased is an error in other words.
@@ -111,72 +141,6 @@ func hint(host string, err error) string {
 // request: the upload of a blob, and the reading of an answer's body.
 const transferAttempts = 5
 
-// repeater marks the errors of requests that were repeated in vain, so that they
-// are not repeated by [again] as well.
-type repeater struct {
-	patient, first http.RoundTripper
-	answered       sync.Map // hosts that have answered once
-}
-
-// newRepeater repeats what passes. A host that never answered is more likely
-// mistyped than restarting, and gets one more chance.
-func newRepeater(base http.RoundTripper) *repeater {
-	transport := func(attempts int) http.RoundTripper {
-		p := requestPolicy
-		p.MaxRetry = attempts
-		return &retry.Transport{Base: base, Policy: func() retry.Policy { return &p }}
-	}
-	return &repeater{patient: transport(5), first: transport(1)}
-}
-
-func (r *repeater) RoundTrip(req *http.Request) (*http.Response, error) {
-	base := r.patient
-	if _, ok := r.answered.Load(req.URL.Host); !ok {
-		base = r.first
-	}
-	resp, err := base.RoundTrip(req)
-	if err == nil {
-		r.answered.Store(req.URL.Host, true)
-		// Now that the host is known to be there, its first answer may be waited out.
-		if passes, _ := requestPolicy.Retryable(resp, nil); passes && base == r.first {
-			if again, ok := rewind(req); ok {
-				resp.Body.Close()
-				return r.patient.RoundTrip(again)
-			}
-		}
-		return resp, nil
-	}
-	if repeatable(req) {
-		err = &exhaustedError{err}
-	}
-	return nil, err
-}
-
-// rewind gives a request that can be sent once more.
-func rewind(req *http.Request) (*http.Request, bool) {
-	if !repeatable(req) {
-		return nil, false
-	}
-	if req.GetBody == nil {
-		return req, true
-	}
-	b, err := req.GetBody()
-	req = req.Clone(req.Context())
-	req.Body = b
-	return req, err == nil
-}
-
-// repeatable is true for requests without a body, and with one that can be
-// rewound.
-func repeatable(req *http.Request) bool {
-	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-}
-
-type exhaustedError struct{ err error }
-
-func (e *exhaustedError) Error() string { return e.err.Error() }
-func (e *exhaustedError) Unwrap() error { return e.err }
-
 // again runs a transfer until it succeeds, fails for good, or has failed too
 // often.
 func again(ctx context.Context, transfer func() error) error {
@@ -185,14 +149,21 @@ func again(ctx context.Context, transfer func() error) error {
 		if err == nil || attempt == transferAttempts-1 || !transient(ctx, err) {
 			return err
 		}
-		pause := time.NewTimer(retry.DefaultBackoff(attempt, nil))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return context.Cause(ctx)
+		if err := sleep(ctx, retry.DefaultBackoff(attempt, nil)); err != nil {
+			return err
 		}
 	}
+}
+
+// againIfCorrupt asks once more for content that does not hash: a cache on the way may
+// have been at fault.
+func againIfCorrupt(transfer func() error) error {
+	err := transfer()
+	var corrupt *layout.CorruptError
+	if errors.As(err, &corrupt) {
+		err = transfer()
+	}
+	return err
 }
 
 // body marks what goes wrong while an answer is read. HTTP/2 has words of its own

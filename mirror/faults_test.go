@@ -3,12 +3,17 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/airdeck/airdeck/internal/registrytest"
@@ -32,6 +37,7 @@ func TestPassingFaults(t *testing.T) {
 		"reset in a manifest":     {Method: "GET", Path: manifests, Times: 1, CutBody: 20},
 		"reset in a blob":         {Method: "GET", Path: blobs, Times: 2, CutBody: 1000},
 		"another blob, once":      {Method: "GET", Path: blobs, Times: 1, Body: spoil},
+		"another manifest, once":  {Method: "GET", Path: manifests, Times: 1, Body: spoil},
 		"429 for HEAD":            {Method: "HEAD", Times: 2, Status: 429, Header: now},
 		"502 for POST":            {Method: "POST", Times: 2, Status: 502, Header: now},
 		"500 for an upload":       {Method: "PUT", Path: uploads, Times: 2, Status: 500},
@@ -69,15 +75,44 @@ func spoil(b []byte) []byte {
 	return b
 }
 
-// A download that breaks off goes on where it stopped.
+// A download that breaks off goes on where it stopped, and at its begin where the
+// registry does not offer parts.
 func TestResume(t *testing.T) {
-	f := newFixture(t)
-	a := f.artifact("a", aLayer)
-	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": a})
-	f.src.Reset()
-	f.src.Fail(registrytest.Fault{Method: "GET", Path: blobs, Times: 3, CutBody: aLayer / 2})
-	if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil); err != nil {
-		t.Fatal(err)
+	for name, tt := range map[string]struct {
+		header map[string]string
+		parts  bool
+	}{
+		"parts":    {map[string]string{"Accept-Ranges": "bytes"}, true},
+		"no parts": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			a := f.artifact("a", aLayer)
+			f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": a})
+			layer := regexp.MustCompile("/blobs/" + digest.FromBytes(noise(aLayer)).String())
+			src := f.src.Beside(registrytest.Options{}) // which has not been sent anything yet
+			defer src.Close()
+			fault := registrytest.Fault{Method: "GET", Path: layer, CutBody: aLayer / 4, Header: tt.header}
+			if !tt.parts {
+				fault.Times = 3
+			}
+			src.Fail(fault)
+			if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, src.Host+"/app:v1")}, newStore(t), nil); err != nil {
+				t.Fatal(err)
+			}
+			asked := regexp.MustCompile(`\r\nRange: bytes=(\d+)-(\d+)\r\n`).FindAllSubmatch(src.Traffic.Bytes(), -1)
+			if !tt.parts && len(asked) > 0 || tt.parts && len(asked) < 3 {
+				t.Errorf("%d parts were asked for: %q", len(asked), asked)
+			}
+			last := 0
+			for _, part := range asked {
+				from, err := strconv.Atoi(string(part[1]))
+				if err != nil || from <= last || string(part[2]) != strconv.Itoa(aLayer-1) {
+					t.Errorf("after %d: %q, %v", last, part[0], err)
+				}
+				last = from
+			}
+		})
 	}
 }
 
@@ -195,29 +230,60 @@ func TestEveryRequestFails(t *testing.T) {
 	}
 }
 
-func TestCredentialsStayHome(t *testing.T) {
-	const canary = "c4n4ry-s3cr3t"
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
+// An address that a registry redirects to may be signed, and must not be shown.
+func TestErrorsShowNoAddresses(t *testing.T) {
 	f := newFixture(t)
 	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": f.artifact("a", 5000)})
-	elsewhere := registrytest.Start(registrytest.Options{Username: "x", Password: "y"})
-	defer elsewhere.Close()
-	for _, fault := range []registrytest.Fault{
-		{Method: "GET", Path: blobs, Status: 307, Header: map[string]string{"Location": "http://" + elsewhere.Host + "/v2/app/blobs/x"}},
-		{Method: "GET", Path: manifests, Status: 401, Header: map[string]string{"WWW-Authenticate": `Bearer realm="http://` + elsewhere.Host + `/token",service="x"`}},
+	for _, answer := range []http.HandlerFunc{
+		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "short") },
+		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "ftp://bucket/?signature=canary")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		},
 	} {
 		f.src.Reset()
-		f.src.Fail(fault)
-		c := f.client(ClientOptions{Credential: Credential{"ada", canary}, CredentialHost: "registry.internal"})
-		_, err := c.Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil)
-		if err == nil || strings.Contains(err.Error(), canary) {
+		f.src.Fail(registrytest.Fault{Method: "GET", Path: blobs, Answer: func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Query().Has("signature") {
+				answer(w, req)
+			} else {
+				http.Redirect(w, req, "/bucket/blobs/sha256:?signature=canary", http.StatusTemporaryRedirect)
+			}
+		}})
+		_, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil)
+		if err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), f.src.Host) {
 			t.Errorf("error %v", err)
 		}
 	}
-	for _, v := range []string{fmt.Sprint(Credential{"ada", canary}), fmt.Sprintf("%+v", Credential{"ada", canary}), fmt.Sprintf("%#v", ClientOptions{Credential: Credential{"ada", canary}})} {
-		if strings.Contains(v, canary) {
-			t.Errorf("printed: %s", v)
+}
+
+// A connection that breaks at the first question does not make a registry one with
+// TLS.
+func TestFirstConnectionBreaks(t *testing.T) {
+	f := newFixture(t)
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": f.artifact("a", 10)})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for first := true; ; first = false {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", f.src.Host)
+			if first || err != nil {
+				conn.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(to, conn); to.Close() }()
+			go func() { _, _ = io.Copy(conn, to); conn.Close() }()
 		}
+	}()
+	if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, l.Addr().String()+"/app:v1")}, newStore(t), nil); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -237,5 +303,44 @@ func TestLastingRefusalIsCounted(t *testing.T) {
 	}
 	if n := f.src.Count("/manifests/"); n != 6 {
 		t.Errorf("asked %d times, want once and five times more", n)
+	}
+}
+
+// Only layers may be left out. What says of itself that it is not to be distributed
+// and is the config of an image is missing, and so is what another mention says is to
+// be distributed.
+func TestOnlyLayersAreLeftOut(t *testing.T) {
+	f := newFixture(t)
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	foreign := f.push(ocispec.MediaTypeImageLayerNonDistributable, []byte("{}")) //nolint:staticcheck // it is what others still write
+	m.Config = foreign
+	asConfig := f.json(m.MediaType, m)
+	plain := foreign
+	plain.MediaType = ocispec.MediaTypeImageLayer
+	m.Config, m.Layers = f.push("a/b", []byte("config")), []ocispec.Descriptor{foreign, plain}
+	asBoth := f.json(m.MediaType, m)
+	m.Layers = m.Layers[:1]
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"config:v1": asConfig, "both:v1": asBoth, "later:v1": f.index(f.json(m.MediaType, m), asConfig)})
+	f.src.Fail(registrytest.Fault{Path: regexp.MustCompile("/blobs/" + foreign.Digest.String()), Status: 404, Code: "BLOB_UNKNOWN"})
+	for _, name := range []string{"config:v1", "both:v1", "later:v1"} {
+		_, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/"+name)}, newStore(t), &PullOptions{AllowNondistributable: true})
+		if layout.ClassOf(err) != layout.ClassMissing {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// A blob of two sizes is found before any is fetched: one of the two is a lie.
+func TestTwoSizesOfOneBlob(t *testing.T) {
+	f := newFixture(t)
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: f.push("a/b", []byte("{}"))}
+	lie := m.Config
+	lie.Size++
+	m.Layers = []ocispec.Descriptor{m.Config, lie}
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"app:v1": f.json(m.MediaType, m)})
+	f.src.Reset()
+	_, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/app:v1")}, newStore(t), nil)
+	if layout.ClassOf(err) != layout.ClassSize || f.src.Count("^GET .*/blobs/") > 0 {
+		t.Errorf("error %v", err)
 	}
 }

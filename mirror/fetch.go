@@ -201,19 +201,16 @@ func (w *wanted) name() string {
 
 func (p *puller) fetch(ctx context.Context, w *wanted) error {
 	desc := w.descriptor()
-	var err error
-	// Content that does not hash is asked for once more: a cache on the way may
-	// have been at fault.
-	for range 2 {
+	err := againIfCorrupt(func() error {
 		r := &download{ctx: ctx, repo: w.repo, desc: desc, progress: p.c.o.Progress}
-		err = p.dst.Push(ctx, desc, r)
+		err := p.dst.Push(ctx, desc, r)
 		r.close()
 		var corrupt *layout.CorruptError
-		if !errors.As(err, &corrupt) {
-			break
+		if errors.As(err, &corrupt) {
+			p.c.o.Progress.Advance(phaseFetching, -r.n)
 		}
-		p.c.o.Progress.Advance(phaseFetching, -r.n)
-	}
+		return err
+	})
 	return explain("fetch", w.name(), remoteFault(err))
 }
 

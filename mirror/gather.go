@@ -21,7 +21,7 @@ func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Diges
 		a.repo = &repository{Repository: repo, blobs: map[digest.Digest]*blobState{}}
 		p.repos[name] = a.repo
 	}
-	a.absent = layout.Absent{}
+	a.absent, a.untagged = layout.Absent{}, map[digest.Digest]bool{}
 	g := &gatherer{a: a, src: p.src, manifests: map[digest.Digest]bool{}, blobs: map[digest.Digest]bool{}}
 	if err := g.add(ctx, a.Descriptor); err != nil {
 		return fmt.Errorf("%s: %w", a.Source, err)
@@ -41,6 +41,9 @@ func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Diges
 		}
 	}
 	a.present = make([]bool, len(a.manifests))
+	if p.planned += len(a.manifests) + len(a.blobs); p.planned > MaxPlanned {
+		return layout.Errorf(layout.ClassLimit, "the artifacts have more than %d manifests and blobs, each counted for each of them: mirror fewer at once", MaxPlanned)
+	}
 	return nil
 }
 
@@ -86,6 +89,9 @@ func (g *gatherer) add(ctx context.Context, root ocispec.Descriptor) error {
 			visit(c.Digest)
 		}
 		g.a.manifests = append(g.a.manifests, ocispec.Descriptor{MediaType: n.MediaType, Digest: n.Digest, Size: n.Size})
+		if s := n.Manifest.Subject; s != nil && len(s.Digest.Encoded()) > maxTagged {
+			g.a.untagged[n.Digest] = true
+		}
 	}
 	visit(root.Digest)
 	return nil

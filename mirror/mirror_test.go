@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -335,5 +336,32 @@ func TestWithoutHome(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", "")
 	if _, err := NewClient(ClientOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Indexes can name manifests without end. What an artifact may take of the layout before
+// anything else is known of it is bounded.
+func TestManifestsWithoutEnd(t *testing.T) {
+	f := newFixture(t)
+	var children []ocispec.Descriptor
+	for i := range 4 {
+		children = append(children, f.artifact(strconv.Itoa(i)))
+	}
+	root := f.index(children...)
+	f.mustSend(f.src, map[string]ocispec.Descriptor{"a:v1": root})
+	repo, err := f.client(ClientOptions{}).repository(f.ctx, f.src.Host, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room, want := range map[int64]layout.Class{5 * leastManifest: "", 5*leastManifest - 1: layout.ClassLimit} {
+		f.src.Reset()
+		src := &manifestSource{repo: repo, dst: newStore(t), room: room}
+		err := layout.Walk(f.ctx, layout.WithAbsent(src, nil), root, func(layout.Node) error { return nil })
+		if (err == nil) != (want == "") || err != nil && layout.ClassOf(err) != want {
+			t.Errorf("%d: %v", room, err)
+		}
+		if n := f.src.Count("GET .*/manifests/"); int64(n) != room/leastManifest {
+			t.Errorf("%d: %d manifests are fetched", room, n)
+		}
 	}
 }

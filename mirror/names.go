@@ -47,6 +47,7 @@ type Destination struct {
 	Prefix   string // path that goes before all repositories; may be empty
 	KeepHost bool   // keep the source's host as the first part of the path
 	Map      []Mapping
+	LeftOut  []string // names that go nowhere, which a mapping may be meant for
 	// Container is the name of the file or directory that the names come from, which
 	// lends it to entries without a full one; see [layout.CompleteName]. It may be
 	// empty: then such entries are refused, unless a mapping places them.
@@ -76,8 +77,9 @@ func ParseDestination(s string) (Destination, error) {
 // what it was meant for would go to another place; and those of src.
 func (d Destination) Targets(ctx context.Context, src layout.Source, artifacts []ocispec.Descriptor) ([]Target, error) {
 	for _, m := range d.Map {
-		fits := func(e ocispec.Descriptor) bool { _, ok := m.apply(layout.EntryName(e)); return ok }
-		if !slices.ContainsFunc(artifacts, fits) {
+		fits := func(name string) bool { _, ok := m.apply(name); return ok }
+		entry := func(e ocispec.Descriptor) bool { return fits(layout.EntryName(e)) }
+		if !slices.ContainsFunc(artifacts, entry) && !slices.ContainsFunc(d.LeftOut, fits) {
 			return nil, layout.Errorf(layout.ClassPolicy, "the mapping %s=%s fits no name in the bundle: see airdeck inspect", m.From, m.To)
 		}
 	}

@@ -1,11 +1,15 @@
 package mirror
 
 import (
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/airdeck/airdeck/internal/storagetest"
 	"github.com/airdeck/airdeck/layout"
 )
 
@@ -85,29 +89,58 @@ func TestTargetsRefused(t *testing.T) {
 	}
 }
 
+// FuzzTargets demands that whatever a bundle says, and whatever is mapped, goes below
+// the place that the operator named, and what cosign keeps beside an artifact to
+// where the artifact goes.
 func FuzzTargets(f *testing.F) {
-	f.Add("r.io/p", "ghcr.io/acme/x:v1", "ghcr.io=y")
-	f.Add("r.io", "v1", "v1=acme/x:v1")
-	f.Fuzz(func(t *testing.T, dest, name, mapping string) {
+	f.Add("r.io/p", "ghcr.io/acme/x:v1", "ghcr.io=y", "talks", byte(0))
+	f.Add("r.io", "v1", "v1=acme/x:v1", "", byte(1))
+	f.Add("r.io/a/b", "localhost:5000/x@"+digest.FromString("x").String(), "localhost:5000/x=../../evil", "..", byte(3))
+	f.Add("localhost:5000", "acme/x:v1", "acme=", "Talks", byte(2))
+	f.Fuzz(func(t *testing.T, dest, name, mapping, container string, how byte) {
 		d, err := ParseDestination(dest)
 		if err != nil {
 			return
 		}
-		if m, err := ParseMapping(mapping); err == nil {
+		if again, err := ParseDestination(strings.TrimSuffix(d.Registry+"/"+d.Prefix, "/")); err != nil || !reflect.DeepEqual(again, d) {
+			t.Errorf("%q is %+v, and then %+v, %v", dest, d, again, err)
+		}
+		m, err := ParseMapping(mapping)
+		if err == nil && how&1 != 0 {
 			d.Map = []Mapping{m}
 		}
-		targets, err := d.Targets(t.Context(), nil, []ocispec.Descriptor{entry(name, "x")})
+		d.KeepHost, d.Container = how&2 != 0, container
+		c := storagetest.Small()
+		first, second := c.Index.Manifests[0], c.AddImage(c.Add(storagetest.ConfigType, []byte("signature")))
+		beside := second
+		if ref, err := layout.ParseReference(name); err == nil {
+			beside = layout.Named(second, ref.Name()+":"+layout.CosignTags(first.Digest)[0])
+		}
+		first = layout.Named(first, name)
+		targets, err := d.Targets(t.Context(), c, []ocispec.Descriptor{first, beside})
 		if err != nil {
+			if layout.ClassOf(err) == layout.ClassLocal {
+				t.Errorf("not a fault of this machine: %v", err)
+			}
 			return
 		}
-		// Whatever the bundle says, it goes to the operator's registry.
+		places := map[string][]string{}
 		for _, target := range targets {
-			if target.Reference.Registry != d.Registry {
-				t.Errorf("%s goes to %s", name, target.Reference)
+			ref := target.Reference
+			if ref.Registry != d.Registry || d.Prefix != "" && !strings.HasPrefix(ref.Repository, d.Prefix+"/") {
+				t.Errorf("%s goes to %s", target.Source, ref)
 			}
-			if again, err := layout.ParseReference(target.Reference.String()); err != nil || again != target.Reference {
-				t.Errorf("%s is not read back: %v", target.Reference, err)
+			if again, err := layout.ParseReference(ref.String()); err != nil || again != ref {
+				t.Errorf("%s is not read back: %v", ref, err)
 			}
+			if ref.Tag == "" && ref.Digest != target.Descriptor.Digest {
+				t.Errorf("%s goes to %s", target.Descriptor.Digest, ref)
+			}
+			places[target.Descriptor.Digest.String()] = append(places[target.Descriptor.Digest.String()], ref.Name())
+		}
+		companion := layout.IsCosignTag(beside) && !slices.ContainsFunc(d.Map, func(m Mapping) bool { return m.From == layout.EntryName(beside) })
+		if companion && !slices.Equal(places[first.Digest.String()], places[second.Digest.String()]) {
+			t.Errorf("parted: %v", places)
 		}
 	})
 }

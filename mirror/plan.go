@@ -2,19 +2,21 @@ package mirror
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/airdeck/airdeck/layout"
 )
+
+// MaxPlanned bounds the manifests and blobs of all artifacts of a plan, each counted for
+// each of them: thousands of names for one manifest of thousands of blobs fit into a
+// small file, and each is asked for.
+const MaxPlanned = 3_000_000
 
 // PlanOptions are the options of [Client.Plan]. nil stands for the defaults.
 type PlanOptions struct {
@@ -43,6 +45,8 @@ type Plan struct {
 	force  bool
 	repos  map[string]*repository
 	shared map[digest.Digest]bool // blobs that several artifacts have
+
+	planned int // manifests and blobs, for each artifact
 	// Artifacts are the targets and what is there of each.
 	Artifacts []*Planned
 }
@@ -54,11 +58,12 @@ type Planned struct {
 	Existing digest.Digest // what the tag names, where it is TagMoved
 
 	repo      *repository
-	manifests []ocispec.Descriptor // what has to be there before the tag is set, children before parents
-	present   []bool               // by manifest: the registry has it
-	blobs     []digest.Digest      // each once
-	referrers []referrer           // those among the manifests that refer to others
-	absent    layout.Absent        // what of it is left out
+	manifests []ocispec.Descriptor   // what has to be there before the tag is set, children before parents
+	present   []bool                 // by manifest: the registry has it
+	blobs     []digest.Digest        // each once
+	referrers []referrer             // those among the manifests that refer to others
+	untagged  map[digest.Digest]bool // those that refer to what has a longer digest than a tag may
+	absent    layout.Absent          // what of it is left out
 
 	// Tags of cosign's hang on the artifacts of their repository that have what they
 	// belong to.
@@ -74,13 +79,20 @@ type referrer struct {
 // repository is a repository at the destination, and what is known of it.
 type repository struct {
 	*remote.Repository
+	// The registry does not know the repository, and none of the first blobs is
+	// there: the others were not asked for.
+	unknown bool
+
 	mu    sync.Mutex
 	blobs map[digest.Digest]*blobState
+
+	fallbacks sync.Mutex // held by who reads a fallback tag and sets it again
 }
 
 // blobState is a blob in one repository.
 type blobState struct {
 	size     int64
+	asked    bool // present is what the registry said
 	present  bool
 	uploaded bool // by this run
 }
@@ -109,7 +121,8 @@ func (r *repository) tookNow(d digest.Digest) bool {
 
 // Plan finds out what is missing at the destination. Every blob of every artifact
 // is asked for, also below manifests that are there: a manifest does not prove
-// that its children are (oras-go#1212).
+// that its children are (oras-go#1212). Only of a repository that the registry does
+// not know are the rest taken to be missing if the first blobs are.
 //
 // Errors: those of src, and [layout.ClassRemote].
 func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, o *PlanOptions) (*Plan, error) {
@@ -236,77 +249,6 @@ func (p *Plan) orphans(all []ocispec.Descriptor) error {
 		}
 	}
 	return nil
-}
-
-// ask sends the requests: one for each tag, manifest and blob.
-func (p *Plan) ask(ctx context.Context) error {
-	const phase = "comparing"
-	progress := p.client.o.Progress
-	progress.Start(phase, -1)
-	defer progress.Finish(phase)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.jobs)
-	for _, a := range p.Artifacts {
-		g.Go(func() error { return explain("look up", a.Reference.String(), a.askManifests(ctx)) })
-	}
-	for _, r := range p.repos {
-		for d, b := range r.blobs {
-			if ctx.Err() != nil {
-				break
-			}
-			g.Go(func() error {
-				ok, err := r.Blobs().Exists(ctx, ocispec.Descriptor{Digest: d, Size: b.size})
-				if err != nil {
-					return explain("look up", fmt.Sprintf("%s/%s@%s", r.Reference.Registry, r.Reference.Repository, d), err)
-				}
-				b.present = ok
-				return nil
-			})
-		}
-	}
-	return g.Wait()
-}
-
-func (a *Planned) askManifests(ctx context.Context) error {
-	a.Tag = TagNew
-	if a.Reference.Tag != "" {
-		d, err := a.repo.Manifests().Resolve(ctx, a.Reference.Tag)
-		switch {
-		case errors.Is(err, layout.ErrNotFound):
-		case err != nil:
-			return err
-		case d.Digest == a.Descriptor.Digest:
-			a.Tag = TagSame
-		default:
-			a.Tag, a.Existing = TagMoved, d.Digest
-		}
-	}
-	for i, m := range a.manifests {
-		root := m.Digest == a.Descriptor.Digest
-		if root && a.Tag == TagSame {
-			a.present[i] = true // the tag's answer told
-			continue
-		}
-		if root && a.tagBrings() {
-			continue
-		}
-		ok, err := a.repo.Manifests().Exists(ctx, m)
-		if err != nil {
-			return err
-		}
-		a.present[i] = ok
-		if root && ok && a.Reference.Tag == "" {
-			a.Tag = TagSame
-		}
-	}
-	return nil
-}
-
-// tagBrings reports whether the manifest of the tag is pushed by pushing the tag.
-// Where something hangs on it, the manifest comes first, then what hangs on it,
-// and then the tag.
-func (a *Planned) tagBrings() bool {
-	return a.Reference.Tag != "" && len(a.referrers) == 0 && len(a.companions) == 0
 }
 
 // Absent are the manifests and layers that the source leaves out, sorted.

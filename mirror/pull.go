@@ -23,6 +23,16 @@ import (
 // clients that ask for more.
 const DefaultJobs = 4
 
+// MaxManifestBytes bounds the manifests that are fetched of one artifact and of what refers
+// to it, in bytes, each counted with at least four kilobytes: indexes can name manifests
+// without end, and no size tells before they are there. Ten thousand images have a tenth of
+// it.
+const MaxManifestBytes = 1 << 30
+
+// leastManifest is what a manifest counts at least, in bytes: small ones cost a request
+// and a file each.
+const leastManifest = 4 << 10
+
 const phaseFetching = "fetching"
 
 // PullOptions are the options of [Client.Resolve]. nil stands for the defaults.
@@ -106,23 +116,27 @@ func (c *Client) Resolve(ctx context.Context, refs []layout.Reference, dst layou
 }
 
 // inOrder lists the blobs as a bundle has them, so that a bundle that is written
-// meanwhile need not wait: configs first, and artifacts by their names.
+// meanwhile need not wait: configs first, and artifacts by their names. What refers to
+// the artifacts comes before them all: by signatures it may be refused to write any.
 func inOrder(artifacts []*artifact) []*wanted {
 	sorted := slices.Clone(artifacts)
 	slices.SortStableFunc(sorted, func(a, b *artifact) int {
 		return cmp.Compare(layout.EntryName(a.entry), layout.EntryName(b.entry))
 	})
-	var configs, others []*wanted
+	var early, configs, others []*wanted
 	for _, a := range sorted {
 		for _, w := range a.tree {
-			if w.config {
+			switch {
+			case w.early:
+				early = append(early, w)
+			case w.config:
 				configs = append(configs, w)
-			} else {
+			default:
 				others = append(others, w)
 			}
 		}
 	}
-	return slices.Concat(configs, others)
+	return slices.Concat(early, configs, others)
 }
 
 // Pull is [Client.Resolve] and [Pulled.Fetch]. What dst has is hashed, and fetched
@@ -176,6 +190,7 @@ type wanted struct {
 	repo   *remote.Repository
 	others []*remote.Repository // more that may have a layer which is not to be distributed
 	config bool
+	early  bool // it is of a referrer, and may be a signature that decides about all
 	// nondistributable says that no mention of it is of a type that a registry has to
 	// have.
 	nondistributable bool
@@ -192,11 +207,13 @@ type artifact struct {
 	p    *puller
 	ref  layout.Reference
 	repo *remote.Repository
+	src  *manifestSource
 
 	selection layout.Selection
 	entry     ocispec.Descriptor
 	tree      []*wanted            // blobs that no other artifact wanted before
 	referrers []ocispec.Descriptor // entries of what refers to it
+	early     bool                 // what is wanted now is of these
 }
 
 // resolve fetches the manifests of one artifact and of what refers to it.
@@ -208,14 +225,14 @@ func (a *artifact) resolve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	manifests := &manifestSource{a.repo, a.p.dst}
-	if a.selection, err = layout.Select(ctx, manifests, named, a.p.o.Platforms); err != nil {
+	a.src = &manifestSource{repo: a.repo, dst: a.p.dst, room: MaxManifestBytes}
+	if a.selection, err = layout.Select(ctx, a.src, named, a.p.o.Platforms); err != nil {
 		return err
 	}
 	root := &a.selection.Root
-	r := &referrers{a: a, seen: map[digest.Digest]bool{}, taken: map[found]bool{}}
-	err = a.walk(ctx, layout.WithAbsent(manifests, a.selection.Absent), *root, func(n layout.Node) {
-		r.subjects = append(r.subjects, n.Descriptor)
+	r := &referrers{a: a, asked: map[digest.Digest]bool{}, seen: map[digest.Digest]bool{}, taken: map[found]bool{}}
+	err = a.walk(ctx, layout.WithAbsent(a.src, a.selection.Absent), *root, func(n layout.Node) {
+		r.subject(n.Descriptor)
 		if n.Digest == root.Digest {
 			root.ArtifactType = n.Manifest.ArtifactType
 		}
@@ -225,6 +242,7 @@ func (a *artifact) resolve(ctx context.Context) (err error) {
 	}
 	var uncovered []digest.Digest
 	if !a.p.o.NoReferrers {
+		a.early = true
 		if a.referrers, err = r.find(ctx); err != nil {
 			return err
 		}
@@ -240,28 +258,47 @@ func (a *artifact) resolve(ctx context.Context) (err error) {
 
 // walk fetches the manifests below root, shows each of them, and notes the blobs.
 func (a *artifact) walk(ctx context.Context, src layout.Source, root ocispec.Descriptor, visit func(layout.Node)) error {
-	p := a.p
 	w := layout.Walker{Source: src, Fault: missingPlatform}
 	w.Visit = func(n layout.Node) error {
-		if n.Kind == layout.KindManifest {
-			visit(n)
+		if n.Kind != layout.KindManifest {
 			return nil
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		b := p.blobs[n.Digest]
-		if b == nil {
-			b = &wanted{digest: n.Digest, size: n.Size, repo: a.repo, nondistributable: true}
-			p.blobs[n.Digest] = b
-			a.tree = append(a.tree, b)
-		} else if layout.IsNondistributable(n.MediaType) {
-			b.others = append(b.others, a.repo)
+		visit(n)
+		// Of the mentions of a blob a walk comes to the first, and any may be the one
+		// that says what it is.
+		for _, c := range n.Manifest.Children() {
+			if c.Kind == layout.KindManifest {
+				continue
+			}
+			if err := a.want(c); err != nil {
+				return err
+			}
 		}
-		b.config = b.config || n.Kind == layout.KindConfig
-		b.nondistributable = b.nondistributable && layout.IsNondistributable(n.MediaType)
 		return nil
 	}
 	return w.Walk(ctx, root)
+}
+
+// want notes a mention of a blob.
+func (a *artifact) want(c layout.Child) error {
+	withheld := c.Kind == layout.KindBlob && layout.IsNondistributable(c.MediaType)
+	a.p.mu.Lock()
+	defer a.p.mu.Unlock()
+	b := a.p.blobs[c.Digest]
+	if b == nil {
+		b = &wanted{digest: c.Digest, size: c.Size, repo: a.repo, nondistributable: true}
+		a.p.blobs[c.Digest] = b
+		a.tree = append(a.tree, b)
+	} else if withheld && b.repo != a.repo && !slices.Contains(b.others, a.repo) {
+		b.others = append(b.others, a.repo)
+	}
+	if b.size != c.Size {
+		return layout.Errorf(layout.ClassSize, "%s is listed with %d and with %d bytes", c.Digest, b.size, c.Size)
+	}
+	b.config = b.config || c.Kind == layout.KindConfig
+	b.early = b.early || a.early
+	b.nondistributable = b.nondistributable && withheld
+	return nil
 }
 
 // missingPlatform names the remedy where a registry has an index without all of its
@@ -280,7 +317,7 @@ func (p *puller) root(ctx context.Context, repo *remote.Repository, ref layout.R
 		what = ref.Digest.String()
 	}
 	var root ocispec.Descriptor
-	err := again(ctx, func() error {
+	fetch := func() error {
 		d, rc, err := repo.Manifests().(registry.ReferenceFetcher).FetchReference(ctx, what)
 		if err != nil {
 			return err
@@ -297,7 +334,8 @@ func (p *puller) root(ctx context.Context, repo *remote.Repository, ref layout.R
 			return err
 		}
 		return remoteFault(p.dst.Push(ctx, root, body{rc}))
-	})
+	}
+	err := againIfCorrupt(func() error { return again(ctx, fetch) })
 	if err == nil && !layout.IsManifest(root.MediaType) {
 		err = layout.Errorf(layout.ClassMediaType, "the registry names a %q, which is no manifest that airdeck knows", root.MediaType)
 	}
@@ -313,11 +351,12 @@ func remoteFault(err error) error {
 	return err
 }
 
-// manifestSource gives the manifests of a repository, and configs where they are
-// asked for, and keeps them in dst.
+// manifestSource gives the manifests of an artifact, and configs where they are asked
+// for, and keeps them in dst.
 type manifestSource struct {
 	repo *remote.Repository
 	dst  layout.Storage
+	room int64 // for what is not in dst, in bytes
 }
 
 func (s *manifestSource) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
@@ -329,18 +368,22 @@ func (s *manifestSource) Fetch(ctx context.Context, d ocispec.Descriptor) (io.Re
 		if d.Size > layout.MaxManifestSize {
 			return nil, layout.Errorf(layout.ClassLimit, "manifest %s has %d bytes", d.Digest, d.Size)
 		}
+		if s.room -= max(d.Size, leastManifest); s.room < 0 {
+			return nil, layout.Errorf(layout.ClassLimit, "its manifests have more than %d bytes: take parts of it by their digests", MaxManifestBytes)
+		}
 		store := s.repo.Blobs()
 		if layout.IsManifest(d.MediaType) {
 			store = s.repo.Manifests()
 		}
-		err := again(ctx, func() error {
+		fetch := func() error {
 			rc, err := store.Fetch(ctx, d)
 			if err != nil {
 				return err
 			}
 			defer rc.Close()
 			return remoteFault(s.dst.Push(ctx, d, body{rc}))
-		})
+		}
+		err := againIfCorrupt(func() error { return again(ctx, fetch) })
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ const (
 	StatusPushed  Status = "pushed"
 	StatusPresent Status = "present" // all of it was there
 	StatusFailed  Status = "failed"
+	StatusDamaged Status = "damaged" // left out: the bundle does not have all of it
 	StatusEqual   Status = "equal"   // compared: all of it came back
 	StatusDiffers Status = "differs" // compared: something did not
 )
@@ -45,7 +47,7 @@ type Report struct {
 // ArtifactReport says what became of one artifact.
 type ArtifactReport struct {
 	Source   string        `json:"source"`
-	Target   string        `json:"target"`
+	Target   string        `json:"target,omitempty"` // none where it was left out
 	Digest   digest.Digest `json:"digest"`
 	Status   Status        `json:"status"`
 	Replaced digest.Digest `json:"replaced,omitempty"` // what the tag named before
@@ -98,6 +100,14 @@ func (r *Report) Err() error {
 		return fmt.Errorf("%w: %d of %d failed: %w", layout.ErrPartial, failed, len(r.Artifacts), first)
 	}
 	return first
+}
+
+// LeaveOut notes an artifact that was not sent because the bundle has it damaged.
+func (r *Report) LeaveOut(source string, d, damaged digest.Digest) {
+	err := layout.Errorf(layout.ClassDigest, "not sent: it is not whole in the bundle, because of %s", damaged)
+	r.Artifacts = append(r.Artifacts, &ArtifactReport{
+		Source: cmp.Or(source, d.String()), Digest: d, Status: StatusDamaged, Error: err.Error(), err: err,
+	})
 }
 
 func (r *Report) failed() int {
@@ -209,7 +219,7 @@ func (r *pusher) group(ctx context.Context, group []*Planned, rows map[*Planned]
 		}
 		err := r.tag(ctx, a, rows)
 		if err == nil {
-			rep.Fidelity, err = r.confirm(ctx, a, rep.Status == StatusPushed)
+			err = r.settle(ctx, a, rep)
 		}
 		if err == nil {
 			rep.Fidelity.companions(len(a.companions), len(a.companions))
@@ -259,10 +269,27 @@ func (r *pusher) tag(ctx context.Context, a *Planned, rows map[*Planned]*Artifac
 		return nil
 	}
 	ctx = scoped(ctx, a)
+	if a.hadReferrers() {
+		// The run that sent them may have ended before the fallback tag listed them.
+		if err := r.confirmReferrers(ctx, a, &Fidelity{Found: map[string]int{}}); err != nil {
+			return err
+		}
+	}
 	if err := r.stillFree(ctx, a); err != nil {
 		return err
 	}
 	return r.manifest(ctx, a, a.Descriptor, a.Reference.Tag)
+}
+
+// hadReferrers reports whether the registry had manifests that refer to others before
+// anything was sent.
+func (a *Planned) hadReferrers() bool {
+	for i, m := range a.manifests {
+		if a.present[i] && slices.ContainsFunc(a.referrers, func(o referrer) bool { return o.Digest == m.Digest }) {
+			return true
+		}
+	}
+	return false
 }
 
 // stillFree looks at a tag once more: the uploads may have taken hours. Between
@@ -292,6 +319,9 @@ func (r *pusher) manifest(ctx context.Context, a *Planned, m ocispec.Descriptor,
 		return err
 	}
 	put := func() error {
+		if a.untagged[m.Digest] {
+			return r.putReferrer(ctx, a, m, raw, reference)
+		}
 		return a.repo.PushReference(ctx, m, bytes.NewReader(raw), reference)
 	}
 	if err = put(); err != nil && missesContent(err) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/airdeck/airdeck/layout"
@@ -25,7 +27,8 @@ const MaxReferrers = 10_000
 type referrers struct {
 	a *artifact
 
-	subjects []ocispec.Descriptor // manifests whose referrers are still to be found
+	subjects []ocispec.Descriptor   // manifests whose referrers are still to be found
+	asked    map[digest.Digest]bool // those among them at any time
 	seen     map[digest.Digest]bool
 	found    []ocispec.Descriptor // entries for the index
 	taken    map[found]bool
@@ -35,6 +38,15 @@ type referrers struct {
 type found struct {
 	digest digest.Digest
 	name   string
+}
+
+// subject has what refers to a manifest be found, once: an index that refers to another
+// may have the same manifests.
+func (r *referrers) subject(d ocispec.Descriptor) {
+	if !r.asked[d.Digest] {
+		r.asked[d.Digest] = true
+		r.subjects = append(r.subjects, d)
+	}
 }
 
 // find works through the subjects, to which what is found is added.
@@ -105,14 +117,13 @@ func (r *referrers) add(ctx context.Context, d, subject ocispec.Descriptor) erro
 		return nil
 	}
 	entry := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
-	src := &manifestSource{r.a.repo, r.a.p.dst}
-	said, err := layout.SubjectOf(ctx, src, entry)
+	said, err := layout.SubjectOf(ctx, r.a.src, entry)
 	if err == nil && said != nil && said.Digest == subject.Digest {
-		err = r.a.walk(ctx, src, entry, func(n layout.Node) {
+		err = r.a.walk(ctx, r.a.src, entry, func(n layout.Node) {
 			if n.Digest == d.Digest {
 				entry.ArtifactType = artifactType(n.Manifest)
 			}
-			r.subjects = append(r.subjects, n.Descriptor)
+			r.subject(n.Descriptor)
 		})
 		if err == nil {
 			return r.take(entry)
@@ -128,7 +139,7 @@ func (r *referrers) add(ctx context.Context, d, subject ocispec.Descriptor) erro
 func (r *referrers) addTag(ctx context.Context, tag string) error {
 	ref := r.a.ref
 	ref.Tag, ref.Digest = tag, ""
-	d, err := r.a.repo.Manifests().Resolve(ctx, tag)
+	_, err := r.a.repo.Manifests().Resolve(ctx, tag)
 	if errors.Is(err, layout.ErrNotFound) {
 		return nil
 	}
@@ -139,15 +150,11 @@ func (r *referrers) addTag(ctx context.Context, tag string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
 	}
-	seen := r.seen[d.Digest]
-	err = r.a.walk(ctx, &manifestSource{r.a.repo, r.a.p.dst}, root, func(n layout.Node) {
+	err = r.a.walk(ctx, r.a.src, root, func(n layout.Node) {
 		if n.Digest == root.Digest {
 			root.ArtifactType = n.Manifest.ArtifactType
 		}
-		// A signature may itself be attested.
-		if !seen {
-			r.subjects = append(r.subjects, n.Descriptor)
-		}
+		r.subject(n.Descriptor) // a signature may itself be attested
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
@@ -196,52 +203,58 @@ const (
 // no such API says so in many ways: 404, 405, 400, an empty 200, a page of HTML.
 func listReferrers(ctx context.Context, c *Client, host, name string, subject ocispec.Descriptor) (referrerList, error) {
 	l := referrerList{via: map[digest.Digest]string{}}
-	for _, way := range []string{ViaAPI, ViaTag} {
-		if way == ViaTag && len(subject.Digest) > layout.MaxTagSize {
-			continue // the tag of a sha512 digest is none that a registry takes
-		}
-		repo, err := c.repository(ctx, host, name)
-		if err != nil {
-			return l, err
-		}
-		if err := repo.SetReferrersCapability(way == ViaAPI); err != nil {
-			return l, err
-		}
-		err = repo.Referrers(ctx, subject, "", func(page []ocispec.Descriptor) error {
-			for _, d := range page {
-				if l.via[d.Digest] == "" {
-					l.via[d.Digest] = way
-					l.all = append(l.all, d)
-				}
-			}
-			if len(l.all) > MaxReferrers {
-				return layout.Errorf(layout.ClassGraph, "more than %d manifests refer to it", MaxReferrers)
-			}
-			return nil
-		})
-		if err != nil && (way == ViaTag || !lacksReferrers(err)) {
-			return l, err
+	repo, err := c.repository(ctx, host, name)
+	if err != nil {
+		return l, err
+	}
+	if err := repo.SetReferrersCapability(true); err != nil {
+		return l, err
+	}
+	begun := false
+	err = repo.Referrers(ctx, subject, "", func(page []ocispec.Descriptor) error {
+		begun = true
+		return l.add(page, ViaAPI)
+	})
+	if err != nil && (begun || !lacksReferrers(err)) {
+		return l, err
+	}
+	tagged, err := fallback(ctx, repo, subject.Digest)
+	if err != nil {
+		return l, err
+	}
+	return l, l.add(tagged, ViaTag)
+}
+
+func (l *referrerList) add(some []ocispec.Descriptor, way string) error {
+	for _, d := range some {
+		if l.via[d.Digest] == "" {
+			l.via[d.Digest] = way
+			l.all = append(l.all, d)
 		}
 	}
-	return l, nil
+	if len(l.all) > MaxReferrers {
+		return layout.Errorf(layout.ClassGraph, "more than %d manifests refer to it", MaxReferrers)
+	}
+	return nil
 }
 
 // lacksReferrers tells a registry without the API from one that can't answer now
 // or does not answer us.
 func lacksReferrers(err error) bool {
-	var (
-		resp *errcode.ErrorResponse
-		netw *url.Error
-	)
-	switch {
-	case errors.As(err, &resp):
-		switch resp.StatusCode {
-		case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
-			return false
-		}
-		return resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented
-	case hasClass(err), errors.As(err, &netw), errors.Is(err, context.Canceled):
+	var resp *errcode.ErrorResponse
+	if !errors.As(err, &resp) {
+		return errors.Is(err, errdef.ErrUnsupported) || isEmpty(err)
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return false
 	}
-	return true
+	return resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented
+}
+
+// isEmpty reports whether there was nothing in an answer. A request that was not
+// answered at all is something else.
+func isEmpty(err error) bool {
+	var netw *url.Error
+	return errors.Is(err, io.EOF) && !errors.As(err, &netw)
 }

@@ -16,9 +16,6 @@ import (
 	"github.com/airdeck/airdeck/layout"
 )
 
-// fallbackTag is that of the referrers tag schema (distribution-spec v1.1).
-func fallbackTag(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
-
 // referrer makes a manifest that refers to another.
 func (f *fixture) referrer(kind string, subject ocispec.Descriptor) ocispec.Descriptor {
 	f.Helper()
@@ -75,6 +72,47 @@ func digests(ds []ocispec.Descriptor) map[digest.Digest]bool {
 		out[d.Digest] = true
 	}
 	return out
+}
+
+// A run that is killed may have sent a referrer, and not the fallback tag that lists
+// it. The next one has it listed before it sets the tag.
+func TestReferrersAreListedBeforeTheTag(t *testing.T) {
+	f := newFixture(t)
+	dst := registrytest.Start(registrytest.Options{NoReferrers: true})
+	t.Cleanup(dst.Close)
+	root := f.artifact("signed", 100)
+	sig := f.referrer("test/signature", root)
+	send := func() {
+		t.Helper()
+		target := Target{Source: "app", Descriptor: root, Reference: ref(t, dst.Host+"/app:v1")}
+		p, err := f.client(ClientOptions{}).Plan(f.ctx, f.store, []Target{target}, &PlanOptions{Referrers: []ocispec.Descriptor{sig}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Push(f.ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send()
+	for _, tag := range []string{"v1", fallbackTag(root.Digest)} {
+		req, err := http.NewRequestWithContext(f.ctx, http.MethodDelete, "http://"+dst.Host+"/v2/app/manifests/"+tag, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil || resp.StatusCode != http.StatusAccepted {
+			t.Fatal(resp, err)
+		}
+		resp.Body.Close()
+	}
+	dst.Reset()
+	send()
+	requests := dst.Requests()
+	listed := slices.Index(requests, "PUT /v2/app/manifests/"+fallbackTag(root.Digest))
+	tagged := slices.Index(requests, "PUT /v2/app/manifests/v1")
+	if listed < 0 || tagged < listed {
+		t.Errorf("%q", requests)
+	}
 }
 
 // What hangs on an artifact goes with it, from registries with and without the
@@ -207,6 +245,34 @@ func TestReferrersAPIAnswers(t *testing.T) {
 				}
 			case err != nil || len(got.Referrers) != 1 || got.Referrers[0].ArtifactType != "test/signature":
 				t.Errorf("%v, %+v", err, got)
+			}
+		})
+	}
+}
+
+// A registry that begins to answer has the referrers API.
+func TestReferrersAPIBreaks(t *testing.T) {
+	for name, fault := range map[string]registrytest.Fault{
+		"half a list":     {Body: func(b []byte) []byte { return b[:len(b)/2] }},
+		"no next page":    {Header: map[string]string{"Link": "<http://elsewhere.invalid/>; rel=next"}},
+		"no end of pages": {Header: map[string]string{"Link": "<?n=1>; rel=next"}},
+		"another page is not there": {Answer: func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Query().Has("n") {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			w.Header().Set("Link", "<?n=1>; rel=next")
+			_, _ = w.Write([]byte(`{"schemaVersion":2,"manifests":[{"mediaType":"text/plain","digest":"` + digest.FromString("x") + `","size":1}]}`))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.mustSend(f.src, map[string]ocispec.Descriptor{"a:v1": f.artifact("a", 10)})
+			fault.Path = regexp.MustCompile("/referrers/")
+			f.src.Fail(fault)
+			if _, err := f.client(ClientOptions{}).Pull(f.ctx, []layout.Reference{ref(t, f.src.Host+"/a:v1")}, newStore(t), nil); layout.ClassOf(err) != layout.ClassRemote {
+				t.Errorf("error %v", err)
 			}
 		})
 	}

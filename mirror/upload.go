@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -55,8 +56,12 @@ func (r *pusher) blob(ctx context.Context, repo *repository, d digest.Digest, an
 		up := &upload{progress: r.client.o.Progress}
 		open := func() (io.ReadCloser, error) {
 			rc, err := r.src.Fetch(ctx, desc)
-			up.rc, uploaded = rc, true
-			return up, err
+			if err != nil {
+				return nil, err
+			}
+			up.open(rc, desc.Size)
+			uploaded = true
+			return up, nil
 		}
 		var err error
 		if from != "" {
@@ -127,10 +132,12 @@ func (r *pusher) lock(d digest.Digest) *sync.Mutex {
 	return l
 }
 
-// upload counts what leaves. net/http may still read it, in a goroutine of its
-// own, when the request has failed.
+// upload counts what leaves, and lets the last byte out only when all were read, and so
+// verified: of what has changed meanwhile even a registry that does not hash keeps nothing.
+// net/http may still read it, in a goroutine of its own, when the request has failed.
 type upload struct {
 	rc       io.ReadCloser
+	ahead    *bufio.Reader // of rc
 	progress layout.Progress
 
 	mu   sync.Mutex
@@ -138,8 +145,19 @@ type upload struct {
 	gone bool // what it counts does not count any more
 }
 
+func (u *upload) open(rc io.ReadCloser, size int64) {
+	u.rc, u.ahead = rc, bufio.NewReaderSize(rc, int(min(size, 64<<10))) // most blobs are small
+}
+
 func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.rc.Read(p)
+	_, err := u.ahead.Peek(2)
+	switch {
+	case err == nil:
+		p = p[:min(len(p), u.ahead.Buffered()-1)]
+	case err != io.EOF:
+		return 0, err
+	}
+	n, err := u.ahead.Read(p)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.gone {
