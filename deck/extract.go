@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/airdeck/airdeck/internal/disk"
 	"github.com/airdeck/airdeck/layout"
 )
 
@@ -77,7 +78,7 @@ func (c *Content) write(ctx context.Context, src layout.Source, root *os.Root, s
 			return fmt.Errorf("slide %q: %w", p, err)
 		}
 	}
-	return layout.WriteFile(root, SpecName, spec)
+	return layout.WriteFile(disk.At(root), SpecName, spec)
 }
 
 func writeSlide(ctx context.Context, src layout.Source, root *os.Root, p string, s ocispec.Descriptor) error {
@@ -94,11 +95,12 @@ func writeSlide(ctx context.Context, src layout.Source, root *os.Root, p string,
 		return err
 	}
 	defer rc.Close()
-	f, err := layout.CreateFile(root, p)
+	f, err := layout.CreateFile(disk.At(root), p)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	f.Expect(s.Size, s.Size)
 	if _, err := io.Copy(f, rc); err != nil {
 		return err
 	}

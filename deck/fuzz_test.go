@@ -1,9 +1,13 @@
 package deck
 
 import (
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
+	"unicode"
 
+	"github.com/airdeck/airdeck/internal/vectors"
 	"github.com/airdeck/airdeck/layout"
 )
 
@@ -18,6 +22,17 @@ func FuzzSpec(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
+	all, err := vectors.Load(filepath.Join("..", vectors.Dir))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, v := range all {
+		for _, file := range v.Contents() {
+			if v.Form == vectors.Deck && file.Name == SpecName && len(file.Content) < 16<<10 {
+				f.Add(file.Content)
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := decodeSpec(b)
 		if err != nil {
@@ -25,6 +40,15 @@ func FuzzSpec(f *testing.F) {
 				t.Fatalf("%v: no class", err)
 			}
 			return
+		}
+		texts := []string{s.deck.Title, s.deck.Author, s.deck.Date, s.deck.Description, s.deck.License}
+		for _, n := range s.notes {
+			texts = append(texts, n.text.text)
+		}
+		for _, text := range texts {
+			if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+				t.Errorf("%q would act on a terminal", text)
+			}
 		}
 		d := s.deck
 		d.Images = []string{}

@@ -59,7 +59,7 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			buildCommand(), pushCommand(), pullCommand(),
 			packCommand(), inspectCommand(), verifyCommand(), mirrorCommand(), compareCommand(), unpackCommand(),
-			listCommand(), pruneCommand(), loginCommand(), logoutCommand(), demoCommand(),
+			signCommand(), keygenCommand(), listCommand(), pruneCommand(), loginCommand(), logoutCommand(), demoCommand(),
 		},
 	}
 }

@@ -20,7 +20,7 @@ func compareCommand() *cli.Command {
 		ArgsUsage: "BUNDLE REGISTRY[/PREFIX] | REF REF",
 		Description: "Every manifest, tag and referrer is read back, and every blob is asked for. Nothing is sent.\n" +
 			"A bundle's artifacts are looked for where airdeck mirror puts them.",
-		Flags: append([]cli.Flag{mapFlag(), keepHostFlag(), expectFlag(), layoutFlag(), tmpdirFlag(), jobsFlag("ask in parallel")}, registryFlags()...),
+		Flags: append([]cli.Flag{mapFlag(), keepHostFlag(), expectFlag(), layoutFlag(), identityFlag(), tmpdirFlag(), jobsFlag("ask in parallel")}, registryFlags()...),
 	}, 2, 2, compare)
 }
 
@@ -36,7 +36,7 @@ func compare(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First(), nil)
+	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -101,8 +101,11 @@ func showCompared(ctx context.Context, ui *ui, plan *mirror.Plan) error {
 	return errors.Join(err, ui.result(rep.Artifacts, func(p func(string, ...any)) {
 		for _, a := range rep.Artifacts {
 			p("%s %s -> %s", a.Status, oneLine(a.Source), a.Target)
-			if a.Error == "" {
+			switch a.Status {
+			case mirror.StatusEqual:
 				p("  %s", a.Fidelity.Text())
+			case mirror.StatusFailed:
+				p("  %s", oneLine(a.Error))
 			}
 			for _, l := range a.Fidelity.Lost {
 				p("  not there: %s", oneLine(l))

@@ -73,9 +73,11 @@ func demo(ctx context.Context) error {
 		pack = append(pack, ref)
 	}
 	d.at("connected")
-	say("One file holds them all, and each slide once.")
-	d.run(exitDone, pack...)
-	d.run(exitDone, "verify", "talks.tar.zst")
+	say("One file holds them all, each slide once, and is signed. The password of the key is that of this demonstration.")
+	d.setenv("COSIGN_PASSWORD", "demonstration")
+	d.run(exitDone, "keygen", "harbour")
+	d.run(exitDone, append(pack, "--sign-key", "harbour.key")...)
+	d.run(exitDone, "verify", "talks.tar.zst", "--key", "harbour.pub")
 
 	say("On the way, one byte is flipped.")
 	if err := flipByte("talks.tar.zst", "damaged.tar.zst"); err != nil {
@@ -83,12 +85,15 @@ func demo(ctx context.Context) error {
 	}
 	d.run(exitUntrusted, "verify", "damaged.tar.zst")
 	d.run(exitUntrusted, "mirror", "damaged.tar.zst", internal)
+	say("Somebody else puts a bundle of his own in its place. All digests in it match, but it is not signed with the key.")
+	d.run(exitDone, "pack", "-o", "other.tar.zst", connected+"/decks/safety:v1", "-q")
+	d.run(exitUntrusted, "mirror", "other.tar.zst", internal, "--key", "harbour.pub")
 	say("The registry on the other side, %s, has received %d requests.", internal, requests.Load())
 
 	d.at("disconnected")
 	say("The disconnected side: the whole bundle is mirrored; a second run has nothing to do.")
-	d.run(exitDone, "mirror", "talks.tar.zst", internal)
-	d.run(exitDone, "mirror", "talks.tar.zst", internal)
+	d.run(exitDone, "mirror", "talks.tar.zst", internal, "--key", "harbour.pub")
+	d.run(exitDone, "mirror", "talks.tar.zst", internal, "--key", "harbour.pub")
 	d.run(exitDone, "pull", internal+"/decks/intro:v1", "intro-from-there")
 	return d.err
 }
@@ -107,8 +112,12 @@ type demonstration struct {
 
 // at moves to another machine: one with a layout of its own.
 func (d *demonstration) at(place string) {
+	d.setenv("AIRDECK_LAYOUT", filepath.Join(d.dir, "layout-"+place))
+}
+
+func (d *demonstration) setenv(name, value string) {
 	if d.err == nil {
-		d.err = os.Setenv("AIRDECK_LAYOUT", filepath.Join(d.dir, "layout-"+place))
+		d.err = os.Setenv(name, value)
 	}
 }
 
@@ -122,13 +131,13 @@ func (d *demonstration) run(want int, args ...string) {
 	if err == nil {
 		err = app.RunContext(d.ctx, line)
 	}
-	got := exitDone
+	got, text := exitDone, ""
 	if err != nil {
-		got = exitCode(err)
-		fmt.Fprintf(stdout, "airdeck: %s\n[exit code %d]\n", oneLine(err.Error()), got)
+		got, text = exitCode(err), ": "+oneLine(err.Error())
+		fmt.Fprintf(stdout, "airdeck%s\n[exit code %d]\n", text, got)
 	}
 	if got != want {
-		d.err = fmt.Errorf("the demonstration went wrong: airdeck %s ended with %d instead of %d", args[0], got, want)
+		d.err = fmt.Errorf("the demonstration went wrong: airdeck %s ended with %d instead of %d%s", args[0], got, want, text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -61,13 +62,17 @@ func registryFlags() []cli.Flag {
 	}
 }
 
+// stallTimeout is how long a transfer may move no byte; 0 is the default of package
+// mirror. Tests don't wait that long.
+var stallTimeout time.Duration
+
 // newClient makes a client from the registry flags. hosts are the registries that
 // the command speaks with: a user name on the command line is for one of them.
 func newClient(c *cli.Context, ui *ui, hosts ...string) (*mirror.Client, error) {
 	o := mirror.ClientOptions{
 		CAFile: c.String("ca-file"), CertFile: c.String("cert-file"), KeyFile: c.String("key-file"),
 		InsecureSkipTLSVerify: c.Bool("insecure-skip-tls-verify"), PlainHTTP: c.StringSlice("plain-http"),
-		UserAgent: "airdeck/" + strings.Fields(versionText())[0], Progress: ui.progress(),
+		UserAgent: "airdeck/" + strings.Fields(versionText())[0], StallTimeout: stallTimeout, Progress: ui.progress(),
 	}
 	cred, err := credential(c)
 	if err != nil {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/airdeck/airdeck/bundle"
 	"github.com/airdeck/airdeck/layout"
+	"github.com/airdeck/airdeck/trust"
 )
 
 func inspectCommand() *cli.Command {
@@ -20,15 +24,19 @@ func inspectCommand() *cli.Command {
 		Name:        "inspect",
 		Usage:       "show what a bundle says it holds, without reading the blobs",
 		ArgsUsage:   "BUNDLE",
-		Description: "Only the head of the file is read: whether the rest is whole, airdeck verify tells.",
-		Flags:       []cli.Flag{tmpdirFlag()},
+		Description: "Only the head of the file is read, and where a policy asks for them signatures: whether the rest is\nwhole, airdeck verify tells.",
+		Flags:       append([]cli.Flag{policyFlag(), identityFlag(), tmpdirFlag()}, trustFlags()...),
 	}, 1, 1, inspect)
 }
 
 // inspected is the result of inspect.
 type inspected struct {
-	Digest    digest.Digest        `json:"digest"`
-	Artifacts []*inspectedManifest `json:"artifacts"`
+	Digest     digest.Digest          `json:"digest"`
+	Artifacts  []*inspectedManifest   `json:"artifacts"`
+	Signatures []trust.IndexSignature `json:"signatures,omitempty"` // of the bundle
+	// ArtifactSignatures are those that artifacts carry.
+	ArtifactSignatures []trust.Artifact `json:"artifactSignatures,omitempty"`
+	denial
 }
 
 // inspectedManifest is a manifest or an index. A root has a reference.
@@ -68,13 +76,18 @@ type inspectedBlob struct {
 const maxShown = 20
 
 func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
-	r, err := openBundle(ctx, c, ui, c.Args().First())
+	signatures, err := newChecker(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	r, err := openBundle(ctx, c, ui, c.Args().First(), signatures.check)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	limitMemory(readingMemory, 2*r.Blobs()) // what is shown of a blob takes as much again
 	in := &inspector{r: r, absent: r.Absent(), missing: map[digest.Digest]bool{}, users: map[digest.Digest]users{}}
-	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}}
+	res := inspected{Digest: r.Digest(), Artifacts: []*inspectedManifest{}, Signatures: signatures.found}
 	var all []*inspectedManifest
 	for _, e := range layout.ResolveNames(r.Index().Manifests) {
 		if layout.EntryName(e) != "" {
@@ -93,14 +106,36 @@ func inspect(ctx context.Context, c *cli.Context, ui *ui) error {
 	for _, m := range res.Artifacts {
 		in.share(m, nameOf(m))
 	}
-	return ui.result(res, func(p func(string, ...any)) {
+	// What lacks a manifest is shown as that, and nothing can be said of it.
+	err = signatures.checkArtifacts(ctx, ui, containerName(c.Args().First()), described{r}, r.Index().Manifests)
+	if errors.Is(err, layout.ErrNotFound) && !signatures.policy.HasRules() {
+		err = nil
+	}
+	if err != nil && signatures.artifacts == nil {
+		return err
+	}
+	res.ArtifactSignatures, res.denial = signatures.artifacts, signatures.denial
+	return errors.Join(err, ui.result(res, func(p func(string, ...any)) {
 		p("%s: %s", oneLine(c.Args().First()), count(len(r.Index().Manifests), "artifact"))
 		for _, m := range res.Artifacts {
 			showManifest(p, m, "")
 		}
+		signatures.show(p)
+		signatures.showArtifacts(p)
 		p("bundle %s", res.Digest)
-	})
+	}))
 }
+
+// described gives what describes the artifacts: manifests, and where a policy asks for
+// them signatures. It is for looking, since the rest was not verified.
+type described struct{ r *bundle.Reader }
+
+func (d described) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	b, err := d.r.Config(ctx, desc)
+	return io.NopCloser(bytes.NewReader(b)), err
+}
+
+func (d described) Absent() (layout.Absent, error) { return d.r.Absent(), nil }
 
 func nameOf(m *inspectedManifest) string { return cmp.Or(m.Reference, m.Digest.String()) }
 
@@ -111,6 +146,7 @@ type inspector struct {
 	missing map[digest.Digest]bool
 	names   []string                // of the artifacts
 	users   map[digest.Digest]users // by blob
+	shown   int                     // blobs, each as often as it is mentioned
 }
 
 // users are the artifacts that need a blob, by their places in a list. Most blobs
@@ -127,11 +163,16 @@ func (in *inspector) artifact(ctx context.Context, e ocispec.Descriptor) (*inspe
 	err := in.r.Walk(ctx, e, func(n layout.Node) error {
 		if n.Kind == layout.KindManifest {
 			nodes[n.Digest] = n.Manifest
+			// Entries without end may name one manifest.
+			if in.shown += len(n.Manifest.Children()); in.shown > bundle.MaxMembers {
+				return fmt.Errorf("the artifacts have more than %s blobs, each counted in all of them, which is more than can be shown", humanize.Comma(bundle.MaxMembers))
+			}
 		} else {
 			u, ok := in.users[n.Digest]
-			if !ok {
+			switch {
+			case !ok:
 				u.first = self
-			} else {
+			case u.first != self && (len(u.more) == 0 || u.more[len(u.more)-1] != self):
 				u.more = append(u.more, self)
 			}
 			in.users[n.Digest] = u

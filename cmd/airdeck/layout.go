@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/airdeck/airdeck/layout"
@@ -19,6 +21,16 @@ func listCommand() *cli.Command {
 		Usage: "show what the layout holds",
 		Flags: []cli.Flag{layoutFlag()},
 	}, 0, 0, list)
+}
+
+// isEmpty reports whether a directory is not there, or has nothing in it but what airdeck
+// makes before a layout.
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return len(entries) == 0 || len(entries) == 1 && entries[0].Name() == ".airdeck"
 }
 
 // listed is one line of list.
@@ -36,7 +48,8 @@ func list(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+	// A run may have been killed before it had begun the layout.
+	if _, err := os.Stat(filepath.Join(dir, ocispec.ImageLayoutFile)); errors.Is(err, fs.ErrNotExist) && isEmpty(dir) {
 		ui.progress().Note("there is no layout " + dir + " yet")
 		return ui.result(all, func(func(string, ...any)) {})
 	}

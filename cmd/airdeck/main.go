@@ -28,8 +28,8 @@ const (
 const exitCodesHelp = `EXIT CODES:
    0    done
    1    failed; a second run may succeed
-   2    the command line is wrong
-   3    the bundle is not to be trusted; nothing was sent
+   2    the command line is wrong, or a key or policy that it names
+   3    the bundle is not to be trusted, or an artifact by the policy; nothing was packed, unpacked or sent
    4    some artifacts were mirrored and some not, the report says which; or compare found a difference
    130  interrupted
 `
@@ -37,8 +37,8 @@ const exitCodesHelp = `EXIT CODES:
 func main() { os.Exit(run(os.Args)) }
 
 func run(args []string) int {
+	// Signals are caught to the end: who has done his work is not killed on the way out.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	// A second signal ends the program at once. Nor is a read waited for that
 	// nothing ends, of a terminal or a pipe.
 	context.AfterFunc(ctx, func() {
@@ -81,13 +81,15 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// usageError is a mistake in the command line.
-type usageError struct{ text string }
+// usageError is a mistake in the command line, or in a file that it names.
+type usageError struct{ err error }
 
-func (e *usageError) Error() string { return e.text }
+func (e *usageError) Error() string { return e.err.Error() }
+
+func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
+	return &usageError{fmt.Errorf(format, args...)}
 }
 
 // oneLine makes text from outside safe for a terminal: one line, and nothing

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,18 +17,28 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/airdeck/airdeck/internal/registrytest"
+	"github.com/airdeck/airdeck/trust"
 )
+
+// stallVariable holds how long the airdeck of a test waits for a registry that moves no
+// byte.
+const stallVariable = "AIRDECK_TEST_STALL"
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"airdeck": func() { os.Exit(run(os.Args)) },
+		"airdeck": func() {
+			stallTimeout, _ = time.ParseDuration(os.Getenv(stallVariable))
+			os.Exit(run(os.Args))
+		},
 	})
 }
 
@@ -47,7 +58,12 @@ func TestScripts(t *testing.T) {
 			"cut":      cmdCut,
 			"capture":  cmdCapture,
 			"attach":   cmdAttach,
+			"endorse":  cmdEndorse,
 			"image":    cmdImage,
+			"hostile":  cmdHostile,
+			"mentions": cmdMentions,
+			"key":      cmdKey,
+			"lock":     cmdLock,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("AIRDECK_LAYOUT", filepath.Join(e.WorkDir, ".layout"))
@@ -154,6 +170,35 @@ func cmdAttach(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = oras.PackManifest(ctx, repo, oras.PackManifestVersion1_1, args[1], oras.PackManifestOptions{
 		Subject: &subject, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z"},
+	})
+	ts.Check(err)
+}
+
+// endorse REFERENCE KEY OTHER has a signature refer to an artifact in a registry: a
+// Sigstore bundle over the bytes of the manifest of OTHER, which should be the same.
+func cmdEndorse(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	at := func(name string) (*remote.Repository, ocispec.Descriptor) {
+		repo, err := remote.NewRepository(name)
+		ts.Check(err)
+		repo.PlainHTTP = true
+		d, err := repo.Resolve(ctx, repo.Reference.Reference)
+		ts.Check(err)
+		return repo, d
+	}
+	repo, subject := at(args[0])
+	from, signed := at(args[2])
+	manifest, err := content.FetchAll(ctx, from, signed)
+	ts.Check(err)
+	key, err := trust.ReadPrivateKey(args[1], []byte(ts.ReadFile(args[1])), func() ([]byte, error) { return []byte(ts.Getenv("COSIGN_PASSWORD")), nil })
+	ts.Check(err)
+	signature, err := trust.SignIndex(manifest, key)
+	ts.Check(err)
+	const kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
+	layer := content.NewDescriptorFromBytes(kind, signature)
+	ts.Check(repo.Push(ctx, layer, bytes.NewReader(signature)))
+	_, err = oras.PackManifest(ctx, repo, oras.PackManifestVersion1_1, kind, oras.PackManifestOptions{
+		Subject: &subject, Layers: []ocispec.Descriptor{layer}, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z"},
 	})
 	ts.Check(err)
 }

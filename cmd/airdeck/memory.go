@@ -12,7 +12,7 @@ const (
 	readingMemory  = 64 << 20
 	packingMemory  = 128 << 20
 	memoryPerBlob  = 300
-	programsMemory = 16 << 20
+	programsMemory = 24 << 20
 )
 
 // limitMemory has the garbage collector keep to the promise that memory does not grow

@@ -12,6 +12,7 @@ import (
 	"github.com/airdeck/airdeck/bundle"
 	"github.com/airdeck/airdeck/layout"
 	"github.com/airdeck/airdeck/mirror"
+	"github.com/airdeck/airdeck/trust"
 )
 
 func mirrorCommand() *cli.Command {
@@ -24,10 +25,11 @@ func mirrorCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			mapFlag(), keepHostFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "move tags that name something else"},
+			&cli.BoolFlag{Name: "intact-only", Usage: "of a damaged bundle publish the artifacts that are whole, and leave out the others (exit code 4)"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be sent, and send nothing"},
 			&cli.StringFlag{Name: "report", Usage: "write what happened to `FILE`, as JSON"},
-			expectFlag(), tmpdirFlag(), jobsFlag("upload in parallel"),
-		}, registryFlags()...),
+			expectFlag(), policyFlag(), identityFlag(), tmpdirFlag(), jobsFlag("upload in parallel"),
+		}, append(trustFlags(), registryFlags()...)...),
 	}, 2, 2, mirrorRun)
 }
 
@@ -41,10 +43,16 @@ func keepHostFlag() cli.Flag {
 
 // mirrored is the result of mirror.
 type mirrored struct {
-	Bundle      digest.Digest `json:"bundle"`
-	Destination string        `json:"destination"`
+	Bundle      digest.Digest          `json:"bundle"`
+	Destination string                 `json:"destination"`
+	Signatures  []trust.IndexSignature `json:"signatures,omitempty"` // of the bundle
+	// ArtifactSignatures are those that artifacts carry.
+	ArtifactSignatures []trust.Artifact `json:"artifactSignatures,omitempty"`
 	*mirror.Report
-	Error string `json:"error,omitempty"`
+	Error string       `json:"error,omitempty"`
+	Class layout.Class `json:"class,omitempty"` // where nothing was sent
+
+	checked *checker // nil before it is known what to demand
 }
 
 func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
@@ -70,29 +78,51 @@ func mirrorRun(ctx context.Context, c *cli.Context, ui *ui) error {
 	err = mirrorBundle(ctx, c, ui, client, dest, &res)
 	if err != nil {
 		res.Error = err.Error()
+		if errors.Is(err, layout.ErrUntrusted) {
+			res.Class = layout.ClassOf(err)
+		}
 	}
 	if report != nil {
 		err = errors.Join(err, writeJSON(report, res))
 	}
-	if c.Bool("dry-run") || len(res.Artifacts) == 0 {
+	denied := errors.Is(err, layout.ErrUntrusted) && len(res.ArtifactSignatures) > 0
+	if !denied && (c.Bool("dry-run") || len(res.Artifacts) == 0) {
 		return err
 	}
 	return errors.Join(err, showMirrored(ui, res))
 }
 
 func mirrorBundle(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Client, dest mirror.Destination, res *mirrored) error {
-	v, closeBundle, err := openVerified(ctx, c, ui, c.Args().First(), nil)
+	how := (*bundle.Reader).Verify
+	if c.Bool("intact-only") {
+		how = (*bundle.Reader).VerifyIntact
+	}
+	signatures, err := newChecker(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	res.checked = signatures
+	v, rep, closeBundle, err := openWith(ctx, c, ui, c.Args().First(), signatures, nil, how)
+	res.Signatures, res.ArtifactSignatures = signatures.found, signatures.artifacts
 	if err != nil {
 		return err
 	}
 	defer closeBundle()
-	res.Bundle = v.Digest()
+	res.Bundle = rep.Digest
+	for _, d := range rep.Again {
+		dest.LeftOut = append(dest.LeftOut, d.Reference)
+		ui.progress().Note("damaged, and left out: " + oneLine(again(d)))
+	}
 	plan, err := planMirror(ctx, c, client, dest, v)
 	if err != nil {
 		return err
 	}
 	if c.Bool("dry-run") {
-		return errors.Join(plan.Refused(), showPlan(ui, plan))
+		err := plan.Refused()
+		if err == nil && len(rep.Again) > 0 {
+			err = fmt.Errorf("%w: %d of %d are damaged", layout.ErrPartial, len(rep.Again), rep.Artifacts)
+		}
+		return errors.Join(err, showPlan(ui, plan, signatures))
 	}
 	if err := plan.Refused(); err != nil {
 		return err
@@ -100,7 +130,13 @@ func mirrorBundle(ctx context.Context, c *cli.Context, ui *ui, client *mirror.Cl
 	blobs, bytes := plan.ToSend()
 	ui.progress().Note(fmt.Sprintf("to send: %s, %s", count(blobs, "blob"), size(bytes)))
 	res.Report, err = plan.Push(ctx)
-	return err
+	if ctx.Err() != nil {
+		return err
+	}
+	for _, d := range rep.Again {
+		res.LeaveOut(d.Reference, d.Digest, d.Of)
+	}
+	return res.Err()
 }
 
 // planMirror plans all that a bundle holds.
@@ -152,13 +188,15 @@ type planned struct {
 	Missing  int             `json:"missing"` // blobs
 }
 
-func showPlan(ui *ui, plan *mirror.Plan) error {
+func showPlan(ui *ui, plan *mirror.Plan, signatures *checker) error {
 	blobs, bytes := plan.ToSend()
 	res := struct {
 		Artifacts []planned `json:"artifacts"`
 		Blobs     int       `json:"blobs"`
 		Bytes     int64     `json:"bytes"`
-	}{[]planned{}, blobs, bytes}
+		// ArtifactSignatures are those that artifacts carry.
+		ArtifactSignatures []trust.Artifact `json:"artifactSignatures,omitempty"`
+	}{[]planned{}, blobs, bytes, signatures.artifacts}
 	for _, a := range plan.Artifacts {
 		missing := len(a.Missing())
 		res.Artifacts = append(res.Artifacts, planned{
@@ -173,6 +211,7 @@ func showPlan(ui *ui, plan *mirror.Plan) error {
 			}[a.Tag]
 			p("  %s; %d of %s missing", text, a.Missing, count(a.Blobs, "blob"))
 		}
+		signatures.showArtifacts(p)
 		p("to send: %s, %s", count(blobs, "blob"), size(bytes))
 	})
 }
@@ -180,8 +219,13 @@ func showPlan(ui *ui, plan *mirror.Plan) error {
 func showMirrored(ui *ui, res mirrored) error {
 	return ui.result(res, func(p func(string, ...any)) {
 		present := 0
+		res.checked.showArtifacts(p)
 		for _, a := range res.Artifacts {
-			p("%s %s -> %s", a.Status, oneLine(a.Source), a.Target)
+			if a.Target == "" {
+				p("%s %s", a.Status, oneLine(a.Source))
+			} else {
+				p("%s %s -> %s", a.Status, oneLine(a.Source), a.Target)
+			}
 			if a.Fidelity != nil && a.Error == "" {
 				p("  %s", a.Fidelity.Text())
 			}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/airdeck/airdeck/bundle"
 	"github.com/airdeck/airdeck/layout"
+	"github.com/airdeck/airdeck/trust"
 )
 
 func packCommand() *cli.Command {
@@ -24,8 +27,9 @@ func packCommand() *cli.Command {
 		ArgsUsage: "-o FILE SOURCE…",
 		Description: "A SOURCE is a reference in a registry (ghcr.io/acme/decks/intro:v1), a deck\n" +
 			"(deck.yaml or deck.yaml=REF), a layout directory (oci:DIR or oci:DIR:REF), or a bundle.\n" +
-			"FILE ends in .tar.zst, .tar or .tar.gz; - writes a .tar.zst to standard output.",
-		Flags: append([]cli.Flag{
+			"FILE ends in .tar.zst, .tar or .tar.gz; - writes a .tar.zst to standard output. With a recipient or\n" +
+			"a passphrase it is encrypted with age, and .age follows.",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE`"},
 			&cli.StringFlag{Name: "from", Usage: "read further sources from `FILE`, one a line; # begins a comment"},
 			&cli.StringFlag{Name: "ref-style", Value: "full", Usage: "name the entries by their `full` reference, or by the tag, for readers of one repository (oras, regctl)"},
@@ -33,8 +37,10 @@ func packCommand() *cli.Command {
 			&cli.StringFlag{Name: "platform", Usage: "of images for several platforms take those in `LIST` only, such as linux/arm64,linux/amd64"},
 			&cli.BoolFlag{Name: "allow-nondistributable", Usage: "leave out layers that are not to be distributed, where the source does not have them"},
 			&cli.BoolFlag{Name: "no-referrers", Usage: "leave what refers to the artifacts: signatures, attestations, SBOMs"},
+			&cli.StringSliceFlag{Name: "sign-key", Usage: "sign the bundle with the private key in `FILE` (repeatable; see airdeck sign)"},
+			&cli.StringFlag{Name: "policy", Usage: "pack nothing of what the policy in `FILE` denies by the signatures that artifacts carry"},
 			layoutFlag(), tmpdirFlag(), jobsFlag("fetch and compress in parallel"),
-		}, registryFlags()...),
+		}, recipientFlags(), []cli.Flag{identityFlag()}, registryFlags()),
 	}, 0, -1, pack)
 }
 
@@ -47,6 +53,8 @@ type packed struct {
 	Fetched  int64      `json:"fetched"`          // blobs that came from registries
 	Reused   int64      `json:"reused"`           // blobs that the layout had
 	Seconds  float64    `json:"seconds"`
+	// ArtifactSignatures are those that artifacts carry.
+	ArtifactSignatures []trust.Artifact `json:"artifactSignatures,omitempty"`
 }
 
 func pack(ctx context.Context, c *cli.Context, ui *ui) error {
@@ -59,7 +67,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	switch {
 	case out != "-":
 		var err error
-		if compression, err = bundle.CompressionFor(out); err != nil {
+		if compression, err = bundle.CompressionFor(strings.TrimSuffix(out, ".age")); err != nil {
 			return usagef("%s", err)
 		}
 	case ui.json:
@@ -74,11 +82,23 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return usagef("--%s", err)
 	}
+	o := &bundle.WriteOptions{Compression: compression, Level: level, Jobs: c.Int("jobs"), Progress: ui.progress()}
+	if o.Recipients, err = recipients(c, out); err != nil {
+		return err
+	}
 	platforms, err := packPlatforms(c)
 	if err != nil {
 		return err
 	}
 	sources, err := packSources(c)
+	if err != nil {
+		return err
+	}
+	keys, err := signKeys(ctx, c)
+	if err != nil {
+		return err
+	}
+	signatures, err := packChecker(c)
 	if err != nil {
 		return err
 	}
@@ -88,17 +108,20 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		return err
 	}
 	defer file.abort()
-	p := &packer{c: c, ui: ui, platforms: platforms, names: map[string]int{}}
+	p := &packer{c: c, ui: ui, platforms: platforms, names: map[string]int{}, signatures: signatures}
 	defer p.close()
 	if err := p.gather(ctx, sources); err != nil {
 		return err
 	}
-	ready, index, err := p.prepare(ctx, out, compression)
+	ready, index, err := p.prepare(ctx, out, o)
 	if err != nil {
 		return err
 	}
+	if err := attachSignatures(ready, keys); err != nil {
+		return err
+	}
+	file.expect(ready.Size(o))
 	limitMemory(packingMemory, ready.Blobs())
-	o := &bundle.WriteOptions{Compression: compression, Level: level, Jobs: c.Int("jobs"), Progress: ui.progress()}
 	// What has left by a pipe can't be written again, so there the layout's blobs are
 	// read once more beforehand.
 	unread := out != "-"
@@ -110,6 +133,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		if err := file.restart(); err != nil {
 			return err
 		}
+		file.expect(ready.Size(o))
 		sum, err = p.write(ctx, ready, file, o, unread)
 	}
 	if err == nil {
@@ -125,7 +149,7 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return err
 	}
-	res := packed{File: out, Summary: sum, Narrowed: p.narrow, Absent: len(absent), Seconds: time.Since(begin).Seconds()}
+	res := packed{File: out, Summary: sum, Narrowed: p.narrow, Absent: len(absent), Seconds: time.Since(begin).Seconds(), ArtifactSignatures: signatures.artifacts}
 	if p.pulled != nil {
 		res.Fetched, res.Reused = p.pulled.Fetched, p.pulled.Reused
 	}
@@ -139,6 +163,10 @@ func pack(ctx context.Context, c *cli.Context, ui *ui) error {
 		p("  %s as referenced, %s after sharing, %s in the file", size(sum.Referenced), size(sum.Unique), size(sum.Written))
 		p("  %s fetched, %s reused (manifests not counted), %s", count(int(res.Fetched), "blob"), count(int(res.Reused), "blob"), time.Since(begin).Round(time.Millisecond))
 		showNarrowed(p, res)
+		for _, k := range keys {
+			p("  signed by key sha256:%s", k.Public.ID)
+		}
+		signatures.showArtifacts(p)
 		p("bundle %s", sum.Digest)
 	})
 }
@@ -221,6 +249,12 @@ func openOutput(name string) (*output, error) {
 	return &output{f, name, f}, err
 }
 
+func (o *output) expect(least, most int64) {
+	if o.file != nil {
+		o.file.Expect(least, most)
+	}
+}
+
 func (o *output) commit() error {
 	if o.file == nil {
 		return nil
@@ -246,7 +280,8 @@ func (o *output) restart() error {
 
 // openBundle opens a bundle, and says what is wrong with the name where there is
 // no such file.
-func openBundle(ctx context.Context, c *cli.Context, ui *ui, name string) (*bundle.Reader, error) {
+// trust, where it is set, decides by the signatures whether it is read on.
+func openBundle(ctx context.Context, c *cli.Context, ui *ui, name string, trust bundle.Trust) (*bundle.Reader, error) {
 	if name == "-" {
 		return nil, usagef("only airdeck verify reads a pipe: the others read at random")
 	}
@@ -259,9 +294,17 @@ func openBundle(ctx context.Context, c *cli.Context, ui *ui, name string) (*bund
 			return nil, usagef("%s is a directory, and no OCI image layout", name)
 		}
 	}
-	r, err := bundle.OpenFile(ctx, name, &bundle.FileOptions{TempDir: c.String("tmpdir"), Progress: ui.progress()})
+	keys, err := newKeyring(ctx, c, name)
+	if err != nil {
+		return nil, err
+	}
+	// A hostile one can make work before it is known how many blobs it has.
+	limitMemory(readingMemory, 0)
+	r, err := bundle.OpenFile(ctx, name, &bundle.FileOptions{
+		TempDir: c.String("tmpdir"), Identities: keys.identities, Progress: ui.progress(), Trust: trust,
+	})
 	if err == nil {
 		limitMemory(readingMemory, r.Blobs())
 	}
-	return r, err
+	return r, keys.explain(name, err)
 }

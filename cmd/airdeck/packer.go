@@ -33,6 +33,10 @@ type packer struct {
 	names   map[string]int // places in entries
 	narrow  []narrowed
 
+	signatures *checker
+	carried    layout.Partial // what the bundle is made of
+	checked    bool
+
 	pulled *mirror.Pulled // from registries; nil where there are none
 	fresh  []ocispec.Descriptor
 }
@@ -204,12 +208,14 @@ func (p *packer) index(ctx context.Context) (ocispec.Index, layout.Source, error
 	for _, part := range p.parts {
 		sources = append(sources, part.Source)
 	}
-	return idx, layout.Join(sources...), p.styleNames(p.c.String("ref-style"))
+	src := layout.Join(sources...)
+	p.carried = layout.WithAbsent(src, absent)
+	return idx, src, p.styleNames(p.c.String("ref-style"))
 }
 
 // prepare finds out what is to be fetched and written, says it, and refuses what the
 // disks have no room for.
-func (p *packer) prepare(ctx context.Context, out string, c bundle.Compression) (*bundle.Prepared, ocispec.Index, error) {
+func (p *packer) prepare(ctx context.Context, out string, o *bundle.WriteOptions) (*bundle.Prepared, ocispec.Index, error) {
 	idx, src, err := p.index(ctx)
 	if err != nil {
 		return nil, idx, err
@@ -219,7 +225,7 @@ func (p *packer) prepare(ctx context.Context, out string, c bundle.Compression) 
 		return nil, idx, fmt.Errorf("pack %s: %w", out, err)
 	}
 	var needs []layout.Need
-	least, most := ready.Size(c)
+	least, most := ready.Size(o)
 	text := fmt.Sprintf("to write: %s", size(most))
 	if least < most {
 		text = fmt.Sprintf("to write: at most %s", size(most))
@@ -258,12 +264,26 @@ func (p *packer) write(ctx context.Context, ready *bundle.Prepared, w io.Writer,
 		g.Go(func() error { return p.pulled.Fetch(ctx, &mirror.FetchOptions{Unread: unread}) })
 	}
 	g.Go(func() error {
+		// The signatures are the first that are fetched.
+		if err := p.check(ctx); err != nil {
+			return err
+		}
 		var err error
 		sum, err = ready.Write(ctx, w, o)
 		return err
 	})
 	err = g.Wait()
 	return sum, err
+}
+
+// check checks once what the artifacts carry. Nothing is written before.
+func (p *packer) check(ctx context.Context) error {
+	if p.checked {
+		return nil
+	}
+	err := p.signatures.checkArtifacts(ctx, p.ui, "", p.carried, p.entries)
+	p.checked = err == nil
+	return err
 }
 
 // keep notes in the layout what was fetched and built.
@@ -302,7 +322,7 @@ func (p *packer) styleNames(style string) error {
 }
 
 func (p *packer) addBundle(ctx context.Context, s source) error {
-	r, err := openBundle(ctx, p.c, p.ui, s.bundle)
+	r, err := openBundle(ctx, p.c, p.ui, s.bundle, nil)
 	if err != nil {
 		return err
 	}
@@ -320,7 +340,7 @@ func containerName(path string) string {
 		path = abs
 	}
 	name := filepath.Base(path)
-	for _, end := range []string{".zst", ".gz", ".tar", ".tgz", ".tzst"} {
+	for _, end := range []string{".age", ".zst", ".gz", ".tar", ".tgz", ".tzst"} {
 		name = strings.TrimSuffix(name, end)
 	}
 	return name

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -52,6 +53,7 @@ func TestReadme(t *testing.T) {
 	s.mustRun("airdeck push testdata/decks/intro/deck.yaml ghcr.io/acme/decks/intro:v1")
 	s.mustRun("airdeck push testdata/decks/safety/deck.yaml ghcr.io/acme/decks/safety:v1")
 	s.mustRun("rm -rf layout")
+	s.writeKey("key.txt", "recipients.txt")
 
 	commands := 0
 	blocks := regexp.MustCompile("(?s)```console\n(.*?)```")
@@ -103,8 +105,9 @@ func steps(transcript string) []step {
 	return out
 }
 
-// mask takes out what differs from run to run: times.
+// mask takes out what differs from run to run: times, and keys.
 func mask(s string) string {
+	s = regexp.MustCompile(`\bkey sha256:[0-9a-f]+`).ReplaceAllString(s, "KEY")
 	return regexp.MustCompile(`\b[0-9.]+m?s\n`).ReplaceAllString(s, "TIME\n")
 }
 
@@ -133,14 +136,20 @@ func newReadmeShell(t *testing.T) *readmeShell {
 	if err := os.Symlink(self, filepath.Join(bin, "airdeck")); err != nil {
 		t.Fatal(err)
 	}
-	proxy, ca := startNames(t)
+	names := map[string]http.Handler{}
+	for _, name := range []string{"ghcr.io", "registry.internal"} {
+		r := registrytest.Start(registrytest.Options{Mount: true})
+		t.Cleanup(r.Close)
+		names[name] = r.Handler()
+	}
+	proxy, ca := startNames(t, names)
 	caFile := filepath.Join(s.dir, ".ca.pem")
 	if err := os.WriteFile(caFile, ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	s.env = []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "DOCKER_CONFIG=" + s.dir + "/.docker",
-		"AIRDECK_LAYOUT=" + s.dir + "/layout", "HTTPS_PROXY=http://" + proxy, "SSL_CERT_FILE=" + caFile,
+		"COSIGN_PASSWORD=there is nobody to ask", "AIRDECK_LAYOUT=" + s.dir + "/layout", "HTTPS_PROXY=http://" + proxy, "SSL_CERT_FILE=" + caFile,
 	}
 	return s
 }
@@ -170,9 +179,21 @@ func (s *readmeShell) mustRun(command string) {
 	}
 }
 
-// startNames starts a proxy that ends TLS for every name with a certificate of
-// its own authority, and gives each name a registry.
-func startNames(t *testing.T) (proxy string, ca []byte) {
+// writeKey makes a key of age's, as age-keygen does.
+func (s *readmeShell) writeKey(secretFile, publicFile string) {
+	s.Helper()
+	secret, public, err := newAgeKey("")
+	for name, text := range map[string]string{secretFile: secret, publicFile: public} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, name), []byte(text+"\n"), 0o600))
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// startNames starts a proxy that ends TLS for every name with a certificate of its
+// own authority, and leads it to its handler.
+func startNames(t *testing.T, handlers map[string]http.Handler) (proxy string, ca []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -189,10 +210,8 @@ func startNames(t *testing.T) (proxy string, ca []byte) {
 	names := &http.Server{ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
 	mux := http.NewServeMux()
 	names.Handler = mux
-	for _, name := range []string{"ghcr.io", "registry.internal"} {
-		r := registrytest.Start(registrytest.Options{Mount: true})
-		t.Cleanup(r.Close)
-		mux.Handle(name+"/", r.Handler())
+	for name, h := range handlers {
+		mux.Handle(name+"/", h)
 	}
 	conns := &connListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	go func() {
@@ -211,11 +230,16 @@ func startNames(t *testing.T) (proxy string, ca []byte) {
 		t.Fatal(err)
 	}
 	p := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusOK)
+		// The client speaks when it has its answer, and by then nobody else may read.
 		conn, _, err := http.NewResponseController(w).Hijack()
-		if err == nil {
-			conns.conns <- conn
+		if err != nil {
+			return
 		}
+		if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+			conn.Close()
+			return
+		}
+		conns.conns <- conn
 	})}
 	go func() { _ = p.Serve(l) }()
 	t.Cleanup(func() { p.Close() })

@@ -63,7 +63,7 @@ func isDeckName(s string) bool {
 // isFileName recognizes what can hardly be a reference.
 func isFileName(s string) bool {
 	for _, end := range []string{".tar", ".tar.zst", ".tar.gz", ".tgz", ".tzst"} {
-		if strings.HasSuffix(s, end) {
+		if strings.HasSuffix(strings.TrimSuffix(s, ".age"), end) {
 			return true
 		}
 	}

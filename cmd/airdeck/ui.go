@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -133,7 +138,7 @@ func (b *bars) draw() {
 func (u *ui) result(v any, text func(p func(format string, args ...any))) error {
 	u.printed = true
 	if u.json {
-		enc := json.NewEncoder(stdout)
+		enc := json.NewEncoder(escaper{stdout})
 		enc.SetIndent("", "  ")
 		enc.SetEscapeHTML(false)
 		return enc.Encode(v)
@@ -141,10 +146,38 @@ func (u *ui) result(v any, text func(p func(format string, args ...any))) error 
 	if u.quiet {
 		return nil
 	}
-	var b strings.Builder
-	text(func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) })
-	_, err := fmt.Fprint(stdout, b.String())
-	return err
+	w := bufio.NewWriterSize(stdout, 64<<10) // there may be a line for each blob
+	text(func(format string, args ...any) {
+		fmt.Fprintf(w, format, args...)
+		_, _ = w.WriteString("\n") // Flush gives the first error
+	})
+	return w.Flush()
+}
+
+// escaper writes JSON without what could act on a terminal: package json escapes the
+// control characters of ASCII and no others. It takes whole values.
+type escaper struct{ w io.Writer }
+
+func (e escaper) Write(p []byte) (int, error) {
+	if !slices.ContainsFunc(p, func(c byte) bool { return c >= 0x7f }) {
+		return e.w.Write(p)
+	}
+	var b bytes.Buffer
+	for rest := p; len(rest) > 0; {
+		r, n := utf8.DecodeRune(rest)
+		if r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			for _, u := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&b, "\\u%04x", u)
+			}
+		} else {
+			b.Write(rest[:n])
+		}
+		rest = rest[n:]
+	}
+	if _, err := e.w.Write(b.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // failure prints the one JSON document of a command that failed before it had a

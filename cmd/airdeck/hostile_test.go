@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/airdeck/airdeck/bundle"
+	"github.com/airdeck/airdeck/layout"
+)
+
+// hostileText clears the screen in the ways of ECMA-48, in seven and in eight bits,
+// begins a line of its own, and has what follows read backwards.
+const hostileText = "\x1b[2J\u009b2J\r\n\x07\x7f\u202ehostile"
+
+// hostile FILE writes a bundle, good in all its bytes, that says hostile things
+// wherever a text can stand.
+func cmdHostile(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	store, err := layout.OpenStore(ctx, filepath.Join(ts.Getenv("WORK"), "hostile"), nil)
+	ts.Check(err)
+	defer store.Close()
+	push := func(mediaType string, v any) ocispec.Descriptor {
+		b, err := json.Marshal(v)
+		ts.Check(err)
+		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+		ts.Check(layout.PushBytes(ctx, store, d, b))
+		return d
+	}
+	titled := map[string]string{ocispec.AnnotationTitle: hostileText}
+	layer := push("image/"+hostileText, "a slide")
+	layer.Annotations = titled
+	manifest := func(config ocispec.Descriptor, artifactType string) ocispec.Descriptor {
+		return push(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
+			Config: config, Layers: []ocispec.Descriptor{layer}, Annotations: titled,
+		})
+	}
+	d := manifest(push(ocispec.MediaTypeImageConfig, ocispec.Platform{OS: hostileText, Architecture: hostileText}), "")
+	other := manifest(push("config/"+hostileText, map[string]string{"title": hostileText}), hostileText)
+	other.Platform = &ocispec.Platform{OS: hostileText, Architecture: hostileText}
+	multi := push(ocispec.MediaTypeImageIndex, ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{other},
+	})
+	var b bytes.Buffer
+	_, err = bundle.Write(ctx, &b, store, ocispec.Index{Manifests: []ocispec.Descriptor{
+		layout.Named(d, hostileText), layout.Named(multi, "ghcr.io/acme/"+hostileText),
+	}}, &bundle.WriteOptions{Compression: bundle.None})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o644))
+}
+
+// mentions DIR ENTRIES BLOBS writes a layout in which a number of entries name one
+// manifest, which lists one blob a number of times.
+func cmdMentions(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	blobs, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	blob := fmt.Sprintf(`{"digest":%q,"size":2}`, digest.FromString("{}"))
+	manifest := `{"config":` + blob + `,"layers":[` + strings.Repeat(blob+",", blobs-1) + blob + `]}`
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(manifest), Size: int64(len(manifest))}
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
+	for i := range entries {
+		index.Manifests = append(index.Manifests, layout.Named(d, fmt.Sprintf("x.io/a:%03d", i)))
+	}
+	raw, err := json.Marshal(index)
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	sums := filepath.Join(dir, "blobs", "sha256")
+	ts.Check(os.MkdirAll(sums, 0o755))
+	for name, b := range map[string]string{
+		filepath.Join(dir, "oci-layout"): layout.LayoutFile, filepath.Join(dir, "index.json"): string(raw),
+		filepath.Join(sums, d.Digest.Encoded()): manifest, filepath.Join(sums, digest.FromString("{}").Encoded()): "{}",
+	} {
+		ts.Check(os.WriteFile(name, []byte(b), 0o644))
+	}
+}
