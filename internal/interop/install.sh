@@ -83,6 +83,9 @@ tool regctl github.com/regclient/regclient/cmd/regctl v0.11.7
 tool cosign github.com/sigstore/cosign/v3/cmd/cosign v3.1.3
 tool helm helm.sh/helm/v3/cmd/helm v3.22.0
 tool registry github.com/distribution/distribution/v3/cmd/registry v3.1.2
+for p in age age-keygen age-plugin-batchpass; do
+	tool $p filippo.io/age/cmd/$p v1.3.2
+done
 # The engine of Docker 29. Debian's dockerd is a tool of the suite as well.
 tool moby-dockerd github.com/moby/moby/v2/cmd/dockerd v2.0.0-beta.24
 
