@@ -1,7 +1,10 @@
 # make        builds bin/airdeck
 # make demo   runs the main job on registries in one process
 # make test   runs the tests; needs nothing but Go
+# make crash  kills the program again and again, and fills its disks
+# make faults has every request of a run fail in every way, which takes some minutes
 # make interop  runs against real registries and clients, which it installs
+# make limits writes the table of limits in SECURITY.md
 # make bench  measures all of it, which takes an hour, and writes BENCHMARKS.md
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -12,7 +15,7 @@ TOOLS   ?= $(or $(AIRDECK_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/airdeck-
 
 export CGO_ENABLED = 0
 
-.PHONY: build demo test race fuzz lint interop bench bench-small dist clean
+.PHONY: build demo test race fuzz vectors crash faults lint limits interop bench bench-small dist clean
 
 build:
 	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/airdeck ./cmd/airdeck
@@ -30,23 +33,38 @@ race:
 FUZZTIME ?= 10s
 fuzz:
 	go vet ./...
-	@set -e; for pkg in $$(go list ./...); do \
-	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) $$pkg; \
-	  done; \
-	done
+	FUZZTIME=$(FUZZTIME) sh internal/fuzz.sh
+
+# The corpus of testdata/vectors, as its generator has it.
+vectors:
+	go run ./internal/vectors/gen testdata/vectors
+
+# So many kills hit a running process. CRASH takes more flags, such as -seed 1.
+KILLS ?= 240
+CRASH ?=
+crash:
+	go test -tags crash -count=1 -v -timeout 30m ./internal/crash -kills $(KILLS) $(CRASH)
+
+# Every command against every way in which registries misbehave, and pack and mirror
+# with every request of theirs failing. It prints how many were tried.
+faults:
+	AIRDECK_FAULTS=1 go test -count=1 -timeout 60m -v -run '^(TestRegistriesThatMisbehave|TestEveryRequest|TestCanaries)$$' ./cmd/airdeck
 
 lint:
 	@test -x $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) || { \
 	  GOBIN=$(TOOLS)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) && \
 	  mv $(TOOLS)/bin/golangci-lint $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION); }
-	$(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) run ./...
+	$(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION) run --allow-parallel-runners ./...
 	go mod verify
 	go mod tidy -diff
+
+limits:
+	go run ./internal/limits
 
 interop:
 	sh internal/interop/install.sh
 	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -timeout 20m ./internal/interop
+	AIRDECK_NAMESPACES=must go test -count=1 -run '^TestWithoutRoutes$$' ./internal/vectors
 
 # BENCH takes flags, such as -workload decks. See go doc ./internal/bench.
 BENCH ?= -o BENCHMARKS.md
