@@ -31,6 +31,7 @@ type keySite struct {
 	dir     string
 	secrets []secret
 	age     string // a secret key
+	private string // the file of the key that signs
 }
 
 func (s *keySite) path(name string) string { return filepath.Join(s.dir, name) }
@@ -100,6 +101,9 @@ func (s *keySite) signingKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.secret("the key that signs", string(number))
+	s.private = string(private)
+	lines := strings.Split(strings.TrimSpace(s.private), "\n")
+	s.secret("the key that signs, locked", lines[len(lines)-3]) // the first lines are the same in all such files
 	s.write(t, "sign.key", private)
 	s.write(t, "sign.pub", public)
 }
@@ -168,6 +172,8 @@ func keyedCommands(s *keySite) []keyed {
 		{name: "pack --recipient with a secret key", args: "pack -o out.tar.zst.age" + from, more: []string{"--recipient", s.age}, code: exitUsage},
 		{name: "pack --recipient with all of a file", args: "pack -o out.tar.zst.age" + from, more: []string{"--recipient", "# created\n" + s.age}, code: exitUsage},
 		{name: "verify --identity with a key for a file", args: "verify @/keys.tar.zst.age", more: []string{"--identity", s.age}, code: exitUsage},
+		{name: "verify --key with a key for a file", args: "verify TALKS", more: []string{"--key=" + s.private}, code: exitUsage},
+		{name: "sign --key with a key for a file", args: "sign -o out.sigstore.json TALKS", more: []string{"--key=" + s.private}, code: exitUsage},
 	}
 }
 

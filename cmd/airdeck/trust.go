@@ -59,6 +59,9 @@ func newChecker(c *cli.Context, name string) (*checker, error) {
 		ck.signers = ck.policy.Bundle
 	}
 	for _, file := range c.StringSlice("key") {
+		if err := checkKeyFile("--key", file); err != nil {
+			return nil, err
+		}
 		b, err := readSmall(file, trust.MaxKeySize)
 		if err != nil {
 			return nil, usagef("--key: %s", err)
