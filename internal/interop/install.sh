@@ -67,7 +67,12 @@ build() {
 	fi
 	echo "install.sh: building $name $version" >&2
 	rm -f "$tools/stamps/$name@"*
-	GOBIN=$tools/new GOFLAGS='' CGO_ENABLED=0 "$@" || fail "could not build $name $version"
+	# A download of go's can hang for good. What a try has fetched and compiled is kept.
+	for limit in 300 600 900; do
+		GOBIN=$tools/new GOFLAGS='' CGO_ENABLED=0 timeout $limit "$@" && break
+		[ $? -eq 124 ] && [ $limit -lt 900 ] || fail "could not build $name $version"
+		echo "install.sh: $name took over $limit s, and is tried again" >&2
+	done
 	mv "$tools/new/$program" "$bin/$name" || fail "the build of $name $version made no $program"
 	: >"$stamp"
 }
