@@ -155,7 +155,7 @@ func (a *tarArchive) openCanonical(r *Reader, trust func() error) error {
 		head.pass(m)
 		off = head.off
 	}
-	p, err := newPlan(context.Background(), layout.WithAbsent(head, a.absent), r.index.Manifests)
+	p, err := readPlan(context.Background(), layout.WithAbsent(head, a.absent), r.index.Manifests, a.c.size()-off-endSize)
 	if err != nil {
 		return err
 	}
