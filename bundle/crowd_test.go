@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -162,5 +163,60 @@ func TestDirectoryIndexIsReadOnce(t *testing.T) {
 	}
 	if !bytes.Equal(v.RawIndex(), r.RawIndex()) {
 		t.Error("another index was verified than was opened")
+	}
+}
+
+// Small manifests in large frames are read at random if their order allows it. If each
+// of them would have a frame decoded, the archive is unpacked once instead.
+func TestManifestsInFramesByTurns(t *testing.T) {
+	const frames, manifests = 6, 600
+	c := storagetest.NewContent()
+	var turns, rows [frames][]memberOf
+	children := make([]ocispec.Descriptor, manifests)
+	for i := range children {
+		children[i] = c.AddIndex(ocispec.Descriptor{MediaType: "a/b", Digest: c.Add("a/b", nil).Digest, Annotations: map[string]string{"n": fmt.Sprint(i)}})
+		m := blobMember(string(c.Blobs[children[i].Digest]))
+		turns[i%frames] = append(turns[i%frames], m)
+		rows[i*frames/manifests] = append(rows[i*frames/manifests], m)
+	}
+	c.Name(c.AddIndex(children...), "r.io/a:v1")
+	raw, err := layout.MarshalIndex(c.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := func(order [frames][]memberOf) []byte {
+		head := []memberOf{{name: "oci-layout", content: layout.LayoutFile}, {name: "index.json", content: string(raw)}, blobMember(""), blobMember(string(c.Blobs[c.Index.Manifests[0].Digest]))}
+		piece := func(ms []memberOf) []byte {
+			b := pack(t, ms...)
+			return enc.EncodeAll(b[:len(b)-endSize], nil)
+		}
+		b := piece(head)
+		for i, ms := range order {
+			b = append(b, piece(append(ms, blobMember(fmt.Sprint(i)+strings.Repeat(" ", FrameSize))))...)
+		}
+		return append(b, enc.EncodeAll(make([]byte, endSize), nil)...)
+	}
+	if _, _, err := verifyBytes(archive(rows), nil); err != nil {
+		t.Errorf("in order: %v", err)
+	}
+	b := archive(turns)
+	if _, err := openBytes(b); !errors.Is(err, layout.ErrNotSeekable) {
+		t.Errorf("in turns: %v", err)
+	}
+	name := filepath.Join(t.TempDir(), "turns.tar.zst")
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenFile(t.Context(), name, &FileOptions{TempDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, _, err := r.Verify(t.Context(), nil); err != nil {
+		t.Errorf("unpacked: %v", err)
 	}
 }

@@ -47,6 +47,11 @@ const (
 	// frames are read as one stream.
 	MaxFrameSize = 8 << 20
 
+	// MaxRereads bounds how much is decoded to read the manifests of an archive in another
+	// order than that of a bundle, in multiples of its content: a hundred thousand small
+	// ones can lie in large frames in turns. Beyond that it is read as one stream.
+	MaxRereads = 4
+
 	// MaxWindow bounds the window that a zstd frame may ask for, in bytes. It is
 	// what zstd itself accepts without being told (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
 	MaxWindow = 128 << 20

@@ -71,9 +71,9 @@ func (t Trust) ask(r *Reader) error {
 // wrote it reads the index and the manifests; in archives with another order of
 // members, their headers.
 //
-// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream and
-// [layout.ErrEncrypted] for an age file, both of which [OpenFile] can read, and
-// [layout.ErrUntrusted] with a class for all that is wrong with the file.
+// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream, or over
+// [MaxRereads], and [layout.ErrEncrypted] for an age file, all of which [OpenFile] can
+// read, and [layout.ErrUntrusted] with a class for all that is wrong with the file.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	return open(r, size, nil)
 }
