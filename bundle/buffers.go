@@ -42,6 +42,14 @@ func (b *chunkBuffer) inBlock(i, n int64) []byte {
 	return b.raw[int64(r.at)+i : int64(r.at)+min(i+n, int64(r.size))]
 }
 
+// size is how much of the archive is at hand.
+func (b *chunkBuffer) size() int64 {
+	if n := len(b.blocks); n > 0 {
+		return int64(b.blocks[n-1].off + b.blocks[n-1].size)
+	}
+	return int64(len(b.data))
+}
+
 // reset lets go of the data, which belongs to another container.
 func (b *chunkBuffer) reset() { b.data, b.blocks = b.data[:0], b.blocks[:0] }
 

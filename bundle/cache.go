@@ -64,7 +64,8 @@ type frameCache struct {
 	c  container
 	mu sync.Mutex
 	// latest first; few, since a frame of small members has LargeMember bytes
-	recent []*chunkBuffer
+	recent  []*chunkBuffer
+	decoded int64 // bytes that were read for it, those of a frame each time
 }
 
 // The most that is kept: so many frames, and no further one beyond so many bytes. Those
@@ -104,5 +105,13 @@ func (f *frameCache) read(p []byte, off int64) (int, error) {
 	copy(f.recent[1:], f.recent)
 	f.recent[0] = b
 	s, err := f.c.chunk(off, int64(len(p)), b, false)
+	f.decoded += b.size()
 	return copy(p, s), err
+}
+
+// cost is how much was decoded so far.
+func (f *frameCache) cost() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.decoded
 }

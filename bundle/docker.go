@@ -3,9 +3,11 @@ package bundle
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	strictjson "github.com/go-json-experiment/json"
@@ -28,38 +30,50 @@ type dockerImage struct {
 // images, and a bundle whose manifest.json would be larger has none.
 const MaxDockerManifest = 16 << 20
 
-// images gathers from a walk what manifest.json is about.
+// images gathers from a walk the container images that manifest.json is made of.
 type images struct {
-	all       bool // keep what is no container image as well
-	items     map[digest.Digest]dockerImage
-	container map[digest.Digest]bool // those that are container images
-	indexes   map[digest.Digest][]ocispec.Descriptor
+	items   map[digest.Digest]dockerImage
+	indexes map[digest.Digest][]platformImage
 }
 
-func newImages(all bool) *images {
-	return &images{all, map[digest.Digest]dockerImage{}, map[digest.Digest]bool{}, map[digest.Digest][]ocispec.Descriptor{}}
+// platformImage is what an index lists for a platform.
+type platformImage struct {
+	digest digest.Digest
+	chosen bool // by docker, of those in the index
+}
+
+func newImages() *images {
+	return &images{map[digest.Digest]dockerImage{}, map[digest.Digest][]platformImage{}}
 }
 
 func (im *images) add(n layout.Node) {
 	m := n.Manifest
 	if layout.IsIndex(n.MediaType) {
-		im.indexes[n.Digest] = m.Manifests
+		for _, c := range m.Manifests {
+			if p := c.Platform; p != nil && p.OS != "unknown" { // that is what a builder attests
+				im.indexes[n.Digest] = append(im.indexes[n.Digest], platformImage{c.Digest, p.OS == "linux" && p.Architecture == "amd64"})
+			}
+		}
 		return
 	}
-	if m.Config == nil {
-		return
-	}
-	item := dockerImage{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
 	// cosign's signatures, for one, have the config of an image and no layers of one.
-	container := m.ArtifactType == "" && (m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == layout.MediaTypeDockerConfig)
+	if m.Config == nil || m.ArtifactType != "" || m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != layout.MediaTypeDockerConfig {
+		return
+	}
+	for _, l := range m.Layers {
+		if !strings.HasPrefix(l.MediaType, "application/vnd.oci.image.layer.") && !strings.HasPrefix(l.MediaType, "application/vnd.docker.image.rootfs.") {
+			return
+		}
+	}
+	im.items[n.Digest] = imageOf(m)
+}
+
+func imageOf(m *layout.Manifest) dockerImage {
+	item := dockerImage{Config: blobName(m.Config.Digest), RepoTags: []string{}, Layers: []string{}}
 	for _, l := range m.Layers {
 		item.Layers = append(item.Layers, blobName(l.Digest))
-		container = container && (strings.HasPrefix(l.MediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(l.MediaType, "application/vnd.docker.image.rootfs."))
 	}
-	if container || im.all {
-		im.items[n.Digest] = item
-		im.container[n.Digest] = container
-	}
+	return item
 }
 
 // leave takes an image out that lacks a layer: it can't be loaded. A platform of an
@@ -67,7 +81,6 @@ func (im *images) add(n layout.Node) {
 func (im *images) leave(parent digest.Digest, c layout.Child) {
 	if c.Kind != layout.KindManifest {
 		delete(im.items, parent)
-		delete(im.container, parent)
 	}
 }
 
@@ -75,19 +88,19 @@ func (im *images) leave(parent digest.Digest, c layout.Child) {
 // store knows one platform to a name: of an index it gets the image for
 // linux/amd64, and the first where there is none.
 func (im *images) find(d ocispec.Descriptor) (digest.Digest, bool) {
-	if im.container[d.Digest] {
+	if _, ok := im.items[d.Digest]; ok {
 		return d.Digest, true
 	}
 	var first digest.Digest
 	for _, c := range im.indexes[d.Digest] {
-		if !im.container[c.Digest] || c.Platform == nil || c.Platform.OS == "unknown" {
-			continue // an index in an index, or what a builder attests
+		if _, ok := im.items[c.digest]; !ok {
+			continue // an index in an index
 		}
-		if c.Platform.OS == "linux" && c.Platform.Architecture == "amd64" {
-			return c.Digest, true
+		if c.chosen {
+			return c.digest, true
 		}
 		if first == "" {
-			first = c.Digest
+			first = c.digest
 		}
 	}
 	return first, first != ""
@@ -131,37 +144,103 @@ func (im *images) manifest(entries []ocispec.Descriptor) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
+// dockerCheck compares manifest.json with what a walk comes to. Of an image it keeps a
+// hash, and only of those that manifest.json names.
+type dockerCheck struct {
+	entries []ocispec.Descriptor
+	leads   map[contentHash][]int32 // by images in manifest.json, the roots that lead to them, sorted
+	roots   map[digest.Digest]int32 // the entries, each once: their numbers
+	images  map[digest.Digest]contentHash
+	indexes map[digest.Digest][]digest.Digest // of the roots, what they list
+	links   int                               // how many more may be in indexes; below 0, there were more
+}
+
+// newDockerCheck reads manifest.json once. A nil one checks nothing.
+func newDockerCheck(raw []byte, entries []ocispec.Descriptor, links int) (*dockerCheck, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	dc := &dockerCheck{entries, map[contentHash][]int32{}, map[digest.Digest]int32{}, map[digest.Digest]contentHash{}, map[digest.Digest][]digest.Digest{}, links}
+	for _, e := range entries {
+		if _, ok := dc.roots[e.Digest]; !ok {
+			dc.roots[e.Digest] = int32(len(dc.roots))
+		}
+	}
+	return dc, eachDockerImage(raw, func(item dockerImage) error {
+		dc.leads[item.hash()] = nil
+		return nil
+	})
+}
+
+// add is told of each manifest of the walk.
+func (dc *dockerCheck) add(n layout.Node) {
+	if dc == nil {
+		return
+	}
+	m := n.Manifest
+	if _, root := dc.roots[n.Digest]; root && layout.IsIndex(n.MediaType) && dc.indexes[n.Digest] == nil {
+		seen := map[digest.Digest]bool{}
+		list := []digest.Digest{}
+		for _, c := range m.Manifests {
+			if seen[c.Digest] {
+				continue
+			}
+			if dc.links--; dc.links < 0 {
+				break // check will say so
+			}
+			seen[c.Digest] = true
+			list = append(list, c.Digest)
+		}
+		dc.indexes[n.Digest] = list
+	}
+	if m.Config == nil {
+		return
+	}
+	item := imageOf(m)
+	if h := item.hash(); dc.named(h) {
+		dc.images[n.Digest] = h
+	}
+}
+
+func (dc *dockerCheck) named(h contentHash) bool {
+	_, ok := dc.leads[h]
+	return ok
+}
+
+// leave is told what is left out: what lacks a layer is no image.
+func (dc *dockerCheck) leave(parent digest.Digest, c layout.Child) {
+	if dc != nil && c.Kind != layout.KindManifest {
+		delete(dc.images, parent)
+	}
+}
+
 // check refuses a manifest.json that says anything else than the index: docker
 // would load what nobody verified, or load it under another name. It also
 // refuses one that readers take in two ways: keys may not occur twice, in any case.
-func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
-	// By the content of each image in it, the entries that lead there.
-	leads := map[string]map[digest.Digest]bool{}
-	if err := eachDockerImage(raw, func(item dockerImage) error {
-		leads[item.content()] = nil
-		return nil
-	}); err != nil {
-		return err
+// raw is what newDockerCheck has read.
+func (dc *dockerCheck) check(raw []byte) error {
+	if dc.links < 0 {
+		return layout.Errorf(layout.ClassLimit, "%s can't be compared with the index: what that names lists more than %d manifests", dockerManifestFile, MaxLinks)
 	}
-	names := map[string]map[digest.Digest]bool{} // entries, by what docker calls them
-	for _, e := range entries {
-		name := dockerName(layout.EntryName(e))
-		if known := names[name]; known != nil {
-			known[e.Digest] = true
-		} else {
-			names[name] = map[digest.Digest]bool{e.Digest: true}
+	names := map[string][]int32{} // entries, by what docker calls them
+	done := make([]bool, len(dc.roots))
+	for _, e := range dc.entries {
+		name, root := dockerName(layout.EntryName(e)), dc.roots[e.Digest]
+		names[name] = append(names[name], root)
+		if done[root] {
+			continue
+		}
+		done[root] = true // roots are numbered in this order
+		dc.lead(root, e.Digest)
+		for _, c := range dc.indexes[e.Digest] {
+			dc.lead(root, c)
 		}
 	}
-	for _, all := range names {
-		for root := range all {
-			im.lead(leads, root, root)
-			for _, c := range im.indexes[root] {
-				im.lead(leads, root, c.Digest)
-			}
-		}
+	for _, roots := range names {
+		slices.Sort(roots)
 	}
 	return eachDockerImage(raw, func(item dockerImage) error {
-		from := leads[item.content()]
+		from := dc.leads[item.hash()]
 		if len(from) == 0 {
 			return layout.Errorf(layout.ClassLayout, "%s names content that the index does not (docker save forgets images in the index that are saved by their ID: save them by name)", dockerManifestFile)
 		}
@@ -176,22 +255,13 @@ func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
 	})
 }
 
-// lead notes that an entry leads to an image, if that is one of those looked for.
-func (im *images) lead(leads map[string]map[digest.Digest]bool, root, image digest.Digest) {
-	item, ok := im.items[image]
-	if !ok {
-		return
+// lead notes that a root leads to an image, if manifest.json names that.
+func (dc *dockerCheck) lead(root int32, image digest.Digest) {
+	if h, ok := dc.images[image]; ok {
+		if from := dc.leads[h]; len(from) == 0 || from[len(from)-1] != root {
+			dc.leads[h] = append(from, root)
+		}
 	}
-	content := item.content()
-	from, ok := leads[content]
-	if !ok {
-		return
-	}
-	if from == nil {
-		from = map[digest.Digest]bool{}
-		leads[content] = from
-	}
-	from[root] = true
 }
 
 // eachDockerImage reads manifest.json item by item: as a whole it might take twenty
@@ -203,7 +273,10 @@ func eachDockerImage(raw []byte, f func(dockerImage) error) error {
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
 		return bad(cmp.Or(err, errors.New("it is no list")))
 	}
-	for dec.PeekKind() != ']' {
+	for n := 1; dec.PeekKind() != ']'; n++ {
+		if n > layout.MaxListed {
+			return layout.Errorf(layout.ClassLimit, "%s has more than %d images", dockerManifestFile, layout.MaxListed)
+		}
 		v, err := dec.ReadValue()
 		if err != nil {
 			return bad(err)
@@ -228,9 +301,11 @@ func eachDockerImage(raw []byte, f func(dockerImage) error) error {
 	return nil
 }
 
-// content is the same for images that docker takes for one.
-func (i *dockerImage) content() string {
-	return strings.Join(append([]string{i.Config}, i.Layers...), "\n")
+// contentHash is the same for images that docker takes for one.
+type contentHash [sha256.Size]byte
+
+func (i *dockerImage) hash() contentHash {
+	return sha256.Sum256([]byte(strings.Join(append([]string{i.Config}, i.Layers...), "\n")))
 }
 
 // dockerName is what docker calls an image: docker.io/library/alpine:3 is alpine:3. A
@@ -245,13 +320,13 @@ func dockerName(name string) string {
 	return name
 }
 
-// meet reports whether two sets have something in common.
-func meet(a, b map[digest.Digest]bool) bool {
+// meet reports whether two sorted lists have something in common.
+func meet(a, b []int32) bool {
 	if len(a) > len(b) {
 		a, b = b, a
 	}
-	for d := range a {
-		if b[d] {
+	for _, n := range a {
+		if _, ok := slices.BinarySearch(b, n); ok {
 			return true
 		}
 	}

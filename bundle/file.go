@@ -35,8 +35,8 @@ type FileOptions struct {
 }
 
 // OpenFile opens a bundle or a layout directory by its path. Nothing is written,
-// with one exception: an archive in one compressed stream is unpacked to a
-// temporary file, which Close removes. If the file is encrypted, so is that.
+// with one exception: an archive in one compressed stream, or over [MaxRereads], is
+// unpacked to a temporary file, which Close removes. If the file is encrypted, so is that.
 //
 // Errors: those of [Open], where [layout.ErrEncrypted] means that no identity fits, and
 // [layout.ClassLocal] for a file that can't be read or unpacked.

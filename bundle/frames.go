@@ -21,6 +21,9 @@ type container interface {
 	// boundary reports whether reading may begin at off without decoding what
 	// lies before it.
 	boundary(off int64) bool
+	// direct reports whether a few bytes cost the same wherever they are: nothing else
+	// has to be decoded for them.
+	direct() bool
 	// span gives what of the file holds the n bytes at off, from its first byte to
 	// the one behind its last: the bytes themselves, or the frames that they are in.
 	span(off, n int64) (from, to int64)
@@ -37,6 +40,7 @@ type plain struct {
 
 func (p *plain) size() int64                        { return p.n }
 func (p *plain) boundary(int64) bool                { return true }
+func (p *plain) direct() bool                       { return true }
 func (p *plain) span(off, n int64) (from, to int64) { return off, off + n }
 
 func (p *plain) chunk(off, n int64, buf *chunkBuffer, _ bool) ([]byte, error) {
@@ -112,7 +116,8 @@ func newDecoder(o ...zstd.DOption) (*zstd.Decoder, error) {
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(MaxWindow), zstd.WithDecoderMaxWindow(MaxWindow))...)
 }
 
-func (f *framed) size() int64 { return f.n }
+func (f *framed) size() int64  { return f.n }
+func (f *framed) direct() bool { return false }
 
 func (f *framed) find(off int64) int {
 	i, ok := slices.BinarySearchFunc(f.frames, off, func(fr frame, off int64) int {

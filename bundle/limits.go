@@ -28,6 +28,16 @@ const (
 	// reads as many asks for the whole bundle again.
 	MaxFaults = 1_000
 
+	// MaxLost bounds the blobs that are looked for and are not there, or not as they are
+	// listed. A manifest can name any number, and each takes 500 bytes of memory until it
+	// is told what needs it. Who lost as many asks for the whole bundle again.
+	MaxLost = 50_000
+
+	// MaxLinks bounds how often manifests name other manifests and what is lost, beside
+	// once for each blob of the bundle, where that is kept to tell what needs what. All
+	// manifests may name the same.
+	MaxLinks = 250_000
+
 	// MaxFaultArtifacts bounds the artifacts that a report tells of each fault: an
 	// empty config may be in all of them.
 	MaxFaultArtifacts = 100
@@ -36,6 +46,11 @@ const (
 	// read at random: readers hold a few of them at once. Archives of larger
 	// frames are read as one stream.
 	MaxFrameSize = 8 << 20
+
+	// MaxRereads bounds how much is decoded to read the manifests of an archive in another
+	// order than that of a bundle, in multiples of its content: a hundred thousand small
+	// ones can lie in large frames in turns. Beyond that it is read as one stream.
+	MaxRereads = 4
 
 	// MaxWindow bounds the window that a zstd frame may ask for, in bytes. It is
 	// what zstd itself accepts without being told (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
@@ -49,9 +64,13 @@ const (
 	// kilobyte, and some ten with the proofs of a log.
 	MaxSignatures = 1 << 20
 
-	// MaxRetained bounds the manifests that [VerifyStream] holds in memory, in bytes:
-	// what they lead to is known when the pipe has ended.
+	// MaxRetained bounds the manifests that [VerifyStream] holds in memory, in bytes, with
+	// manifest.json: what they lead to is known when the pipe has ended.
 	MaxRetained = 32 << 20
+
+	// MaxPending bounds the manifests that [VerifyStream] knows of and waits for, and the
+	// signatures. So many do not fit into MaxRetained.
+	MaxPending = 100_000
 
 	// MaxRecipients bounds for how many a bundle is encrypted: age reads headers of at
 	// most 2 MiB, and the largest keys take 3 KiB each.

@@ -36,7 +36,7 @@ type planned struct {
 // manifest once, in the order in which they stand in the archive.
 func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descriptor) (*plan, error) {
 	p := &plan{byDigest: map[digest.Digest]int32{}}
-	sums, images := sums{}, newImages(false)
+	sums, images := sums{}, newImages()
 	w := layout.Walker{
 		Source: src,
 		Visit: func(n layout.Node) error {
@@ -55,17 +55,49 @@ func newPlan(ctx context.Context, src layout.Source, entries []ocispec.Descripto
 		if err := w.Walk(ctx, e); err != nil {
 			return nil, err
 		}
-		p.referenced = saturate(p.referenced, sums.total(e, layout.IsManifest(e.MediaType)))
+		p.referenced = saturate(p.referenced, sums.total(inner{e.Digest, e.Size}, layout.IsManifest(e.MediaType)))
 	}
+	p.sort()
+	var err error
+	p.docker, err = images.manifest(entries)
+	return p, err
+}
+
+// readPlan is the plan of an archive of so many bytes, as far as it tells where the
+// blobs are. src is asked as by newPlan.
+//
+// Error: errOtherOrder as soon as the blobs take more than there is.
+func readPlan(ctx context.Context, src layout.Source, entries []ocispec.Descriptor, room int64) (*plan, error) {
+	p := &plan{byDigest: map[digest.Digest]int32{}}
+	w := layout.Walker{Source: src, Visit: func(n layout.Node) error {
+		known := len(p.blobs)
+		if err := p.add(n); err != nil {
+			return err
+		}
+		if len(p.blobs) > known {
+			room -= memberSize(n.Digest, n.Size)
+		}
+		if room < 0 {
+			return errOtherOrder
+		}
+		return nil
+	}}
+	for _, e := range entries {
+		if err := w.Walk(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	p.sort()
+	return p, nil
+}
+
+func (p *plan) sort() {
 	slices.SortFunc(p.blobs, func(a, b planned) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.order, b.order))
 	})
 	for i, b := range p.blobs {
 		p.byDigest[b.digest] = int32(i)
 	}
-	var err error
-	p.docker, err = images.manifest(entries)
-	return p, err
 }
 
 func (p *plan) add(n layout.Node) error {
@@ -110,15 +142,21 @@ type sums map[digest.Digest]*sum
 
 type sum struct {
 	own      int64 // the manifest and its blobs
-	children []ocispec.Descriptor
+	children []inner
 	done     bool
+}
+
+// inner is a manifest in an index: of its descriptor no more than is needed.
+type inner struct {
+	digest digest.Digest
+	size   int64
 }
 
 func (s sums) add(n layout.Node) {
 	e := &sum{own: n.Size}
 	for _, c := range n.Manifest.Children() {
 		if c.Kind == layout.KindManifest {
-			e.children = append(e.children, c.Descriptor)
+			e.children = append(e.children, inner{c.Digest, c.Size})
 		} else {
 			e.own = saturate(e.own, c.Size)
 		}
@@ -133,13 +171,13 @@ func (s sums) leave(parent digest.Digest, c layout.Child) {
 		return
 	}
 	e := s[parent]
-	e.children = slices.DeleteFunc(e.children, func(d ocispec.Descriptor) bool { return d.Digest == c.Digest })
+	e.children = slices.DeleteFunc(e.children, func(d inner) bool { return d.digest == c.Digest })
 }
 
-func (s sums) total(d ocispec.Descriptor, manifest bool) int64 {
-	e := s[d.Digest]
+func (s sums) total(d inner, manifest bool) int64 {
+	e := s[d.digest]
 	if !manifest || e == nil {
-		return d.Size
+		return d.size
 	}
 	if !e.done {
 		e.done = true

@@ -71,9 +71,9 @@ func (t Trust) ask(r *Reader) error {
 // wrote it reads the index and the manifests; in archives with another order of
 // members, their headers.
 //
-// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream and
-// [layout.ErrEncrypted] for an age file, both of which [OpenFile] can read, and
-// [layout.ErrUntrusted] with a class for all that is wrong with the file.
+// Errors: [layout.ErrNotSeekable] for an archive in one compressed stream, or over
+// [MaxRereads], and [layout.ErrEncrypted] for an age file, all of which [OpenFile] can
+// read, and [layout.ErrUntrusted] with a class for all that is wrong with the file.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	return open(r, size, nil)
 }
@@ -101,8 +101,12 @@ func openLayout(ctx context.Context, dir string, system disk.System, trust Trust
 	if err != nil {
 		return nil, untrusted(err)
 	}
-	rd := &Reader{content: &directory{Store: store}, close: store.Close}
+	content := &directory{Store: store}
+	rd := &Reader{content: content, close: store.Close}
 	rd.raw, rd.index, err = store.ReadIndex()
+	if err == nil {
+		content.absent, err = layout.AbsentOf(rd.index)
+	}
 	if err == nil {
 		rd.signatures, err = store.ReadMetadata(layout.SignaturesFile, MaxSignatures)
 	}
@@ -237,9 +241,19 @@ func (r *Reader) Config(ctx context.Context, d ocispec.Descriptor) ([]byte, erro
 // directory is the content of an unpacked layout.
 type directory struct {
 	*layout.Store
-	needed []ocispec.Descriptor
+	absent layout.Absent // as index.json said when the directory was opened
+	needed []neededFile
 	total  int64
 }
+
+// neededFile is a blob that is to be hashed.
+type neededFile struct {
+	digest digest.Digest
+	size   int64
+}
+
+// Absent implements [layout.Partial]. The index is large, and each walk asks.
+func (d *directory) Absent() (layout.Absent, error) { return d.absent, nil }
 
 func (d *directory) bytes() int64 { return d.total }
 
@@ -255,14 +269,14 @@ func (d *directory) need(desc ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	d.needed = append(d.needed, desc)
+	d.needed = append(d.needed, neededFile{desc.Digest, desc.Size})
 	d.total += desc.Size
 	return rc.Close()
 }
 
 func (d *directory) check(ctx context.Context, o *VerifyOptions, fault func(Fault)) error {
 	return parallel(ctx, workers(o.Jobs), len(d.needed), func(i int) error {
-		desc := d.needed[i]
+		desc := ocispec.Descriptor{Digest: d.needed[i].digest, Size: d.needed[i].size}
 		rc, err := d.Fetch(ctx, desc)
 		if err == nil {
 			_, err = io.Copy(io.Discard, rc)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unique"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -81,8 +82,7 @@ type streamed struct {
 
 	// manifests are those that the index and the manifests before name. nil while
 	// there is no index.
-	manifests map[digest.Digest]bool
-	types     map[digest.Digest]string // media types of these
+	manifests map[digest.Digest]string // by digest, their media types
 	pending   map[digest.Digest]bool   // those that have not come
 	crowded   bool                     // something was not held for lack of room
 	tags      map[digest.Digest]bool   // manifests under tags of cosign's, whose layers are signatures
@@ -117,6 +117,7 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 			s.signatures, err = readWhole(content, m, MaxSignatures)
 		case m.name == dockerManifestFile:
 			s.docker, err = readWhole(content, m, MaxDockerManifest)
+			s.total += int64(len(s.docker)) // it is held like a manifest
 		case m.name == ocispec.ImageLayoutFile || m.name == ocispec.ImageIndexFile:
 			var b []byte
 			if b, err = readWhole(content, m, layout.MaxManifestSize); err != nil {
@@ -154,7 +155,10 @@ func (s *streamed) read(ctx context.Context, r io.Reader, o *VerifyOptions) erro
 	if err := s.ask(o.Trust); err != nil {
 		return err
 	}
-	if idx, err := layout.DecodeIndex(s.index); err == nil && !versioned && !layout.WrittenByHauler(idx.Manifests) {
+	if versioned {
+		return nil
+	}
+	if idx, err := layout.DecodeIndex(s.index); err == nil && !layout.WrittenByHauler(idx.Manifests) {
 		return errNoLayout
 	}
 	return nil
@@ -183,8 +187,10 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 		}
 		b := bytes.NewBuffer(head[:n:n])
 		_, err = b.ReadFrom(src)
-		s.held[m.digest] = b.Bytes()
-		s.expectChildren(m.digest)
+		s.held[m.digest] = bytes.Clone(b.Bytes()) // without the room that is left
+		if lerr := s.expectChildren(m.digest); err == nil {
+			err = lerr
+		}
 	case err == nil:
 		_, err = io.Copy(io.Discard, src)
 	case err == io.EOF:
@@ -198,6 +204,9 @@ func (s *streamed) blob(m tarMember, r io.Reader) error {
 		delete(s.held, m.digest)
 	}
 	if errors.As(err, &corrupt) && corrupt.Got != "" {
+		if len(s.faults) == MaxLost {
+			return errManyLost
+		}
 		s.faulty[m.digest] = len(s.faults)
 		s.faults = append(s.faults, Fault{Class: corrupt.Class(), Digest: m.digest, Size: m.size, Message: corrupt.Error()})
 		return nil
@@ -215,7 +224,7 @@ func (s *streamed) mayBeManifest(m tarMember) bool {
 	switch {
 	case m.size > layout.MaxManifestSize:
 		return false
-	case s.manifests == nil || s.manifests[m.digest]:
+	case s.manifests == nil || s.manifests[m.digest] != "":
 		return true
 	case !s.signing[m.digest] && len(s.pending) == 0:
 		return false
@@ -237,50 +246,61 @@ func (s *streamed) expectManifests() error {
 	if len(s.sizes) > 0 {
 		return nil // blobs have come before: the archive has another order
 	}
-	s.manifests, s.pending, s.tags = map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}
-	s.types = map[digest.Digest]string{}
+	s.manifests, s.pending, s.tags = map[digest.Digest]string{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, e := range idx.Manifests {
 		if layout.IsCosignTag(e) {
 			s.tags[e.Digest] = true
 		}
 	}
-	s.expect(idx.Manifests, nil)
-	return nil
+	return s.expect(idx.Manifests, nil)
 }
 
-func (s *streamed) expect(list []ocispec.Descriptor, absent layout.Absent) {
+// expect notes that manifests are to come.
+//
+// Error: [layout.ClassLimit] for more than can be missing.
+func (s *streamed) expect(list []ocispec.Descriptor, absent layout.Absent) error {
 	for _, d := range list {
-		if _, out := absent[d.Digest]; out || !layout.IsManifest(d.MediaType) || s.manifests[d.Digest] {
+		if _, out := absent[d.Digest]; out || !layout.IsManifest(d.MediaType) || s.manifests[d.Digest] != "" {
 			continue
 		}
-		s.manifests[d.Digest] = true
-		s.types[d.Digest] = d.MediaType
+		s.manifests[d.Digest] = unique.Make(d.MediaType).Value() // there are few
 		if _, came := s.sizes[d.Digest]; came {
-			s.expectChildren(d.Digest)
-		} else {
-			s.pending[d.Digest] = true
+			if err := s.expectChildren(d.Digest); err != nil {
+				return err
+			}
+			continue
 		}
+		if len(s.pending) == MaxPending {
+			return layout.Errorf(layout.ClassLimit, "the archive lists more than %d manifests before they come, which is too much for a pipe: verify it from a file", MaxPending)
+		}
+		s.pending[d.Digest] = true
 	}
+	return nil
 }
 
 // expectChildren lists the manifests that an index among the manifests names, and the
 // layers of what refers to others. In a bundle they come after it.
-func (s *streamed) expectChildren(d digest.Digest) {
+func (s *streamed) expectChildren(d digest.Digest) error {
 	raw, held := s.held[d]
+	mediaType := s.manifests[d]
 	refers := s.signing != nil && (s.tags[d] || bytes.Contains(raw, []byte(`"subject"`)))
-	if !held || !layout.IsIndex(s.types[d]) && !refers {
-		return
+	if !held || !layout.IsIndex(mediaType) && !refers {
+		return nil
 	}
-	m, err := layout.DecodeManifest(ocispec.Descriptor{MediaType: s.types[d], Digest: d, Size: int64(len(raw))}, raw)
+	m, err := layout.DecodeManifest(ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(raw))}, raw)
 	if err != nil {
-		return // the walk will say what is wrong
+		return nil // the walk will say what is wrong
 	}
-	s.expect(m.Manifests, s.absent)
 	if refers && (s.tags[d] || m.Subject != nil) {
 		for _, l := range m.Layers {
+			if len(s.signing) == MaxPending {
+				s.crowded = true
+				break
+			}
 			s.signing[l.Digest] = true
 		}
 	}
+	return s.expect(m.Manifests, s.absent)
 }
 
 // Fetch implements [layout.Source] for the manifests that are held.

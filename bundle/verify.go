@@ -73,6 +73,8 @@ type Report struct {
 	Faults    []Fault       `json:"faults"` // the first MaxFaults of them
 	Count     int           `json:"count"`  // of all faults
 	// Again are the entries that are not whole: what is to be asked for again.
+	// They are not told, nor what needs a blob, where that is more than can be kept: over
+	// [MaxLost] and [MaxLinks], as the first fault says then.
 	Again []Damaged `json:"again,omitempty"`
 
 	suffered bool // all that is wrong are blobs that are damaged or missing
@@ -121,11 +123,12 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 			return nil, nil, err
 		}
 	}
-	docker, dockerErr := r.content.dockerManifest()
-	if len(o.Platforms) > 0 {
-		docker, dockerErr = nil, nil // it may name what is left out, and nothing is made of it
+	var docker *dockerCheck
+	var dockerErr error
+	if len(o.Platforms) == 0 { // it may name what is left out, and nothing is made of it
+		docker, dockerErr = r.dockerCheck()
 	}
-	images, absent := newImages(true), map[digest.Digest]bool{}
+	absent := map[digest.Digest]bool{}
 	w := layout.Walker{
 		Source: r.content,
 		Visit: func(n layout.Node) error {
@@ -134,13 +137,11 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 				return layout.Errorf(layout.ClassLimit, "more than %d blobs", MaxMembers)
 			}
 			if n.Kind == layout.KindManifest {
-				if docker != nil {
-					images.add(n)
-				}
+				docker.add(n)
 			}
 			rep.Bytes = saturate(rep.Bytes, n.Size)
 			if err := r.content.need(n.Descriptor); err != nil {
-				faults.add(Fault{Class: layout.ClassOf(err), Digest: n.Digest, Message: err.Error()})
+				return faults.walked(Fault{Class: layout.ClassOf(err), Digest: n.Digest, Message: err.Error()})
 			}
 			return nil
 		},
@@ -149,22 +150,27 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 			if p := layout.FormatPlatform(d.Platform); p != "" && errors.Is(err, layout.ErrNotFound) {
 				f.Message += fmt.Sprintf(" (an index lists it for %s; airdeck pack --platform takes what is there for others)", p)
 			}
-			faults.add(f)
-			return nil
+			return faults.walked(f)
 		},
 		LeftOut: func(parent ocispec.Descriptor, c layout.Child) {
 			absent[c.Digest] = true
-			images.leave(parent.Digest, c)
+			docker.leave(parent.Digest, c)
 		},
 	}
 	for _, e := range r.index.Manifests {
-		if err := w.Walk(ctx, e); err != nil {
+		if err := w.Walk(ctx, e); errors.Is(err, errManyLost) {
+			return r.conclude(ctx, rep, &faults)
+		} else if err != nil {
 			return nil, nil, untrusted(err)
 		}
 	}
 	rep.Absent = len(absent)
 	if dockerErr == nil && docker != nil {
-		dockerErr = images.check(docker, r.index.Manifests)
+		// It is read again: it may be large, and was not held meanwhile.
+		var raw []byte
+		if raw, dockerErr = r.content.dockerManifest(); dockerErr == nil {
+			dockerErr = docker.check(raw)
+		}
 	}
 	if dockerErr != nil {
 		faults.add(Fault{Class: layout.ClassOf(dockerErr), Message: dockerErr.Error()})
@@ -175,9 +181,25 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 	if err != nil {
 		return nil, nil, err
 	}
+	return r.conclude(ctx, rep, &faults)
+}
+
+// dockerCheck is nil where there is no manifest.json.
+func (r *Reader) dockerCheck() (*dockerCheck, error) {
+	raw, err := r.content.dockerManifest()
+	if err != nil {
+		return nil, err
+	}
+	return newDockerCheck(raw, r.index.Manifests, r.maxLinks())
+}
+
+func (r *Reader) maxLinks() int { return MaxLinks + r.content.count() }
+
+// conclude completes the report, and gives a Verified if there are no faults.
+func (r *Reader) conclude(ctx context.Context, rep *Report, faults *faultList) (*Verified, *Report, error) {
 	rep.Faults, rep.Count, rep.suffered = append(rep.Faults, faults.list...), len(faults.seen), !faults.other
 	if rep.Count > 0 {
-		if err := r.locate(ctx, rep, faults.seen); err != nil {
+		if err := r.locate(ctx, rep, faults); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -237,11 +259,18 @@ type faultList struct {
 	seen  map[digest.Digest]bool // by blob, or by message where it is no blob
 	list  []Fault
 	other bool // there is one that is no damage of a blob
+	added int  // also those of blobs that have one
+	full  bool // there were more than are kept
 }
 
 func (l *faultList) add(f Fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.added == MaxLost {
+		l.full = true
+		return
+	}
+	l.added++
 	key := cmp.Or(f.Digest, digest.Digest(f.Message))
 	if l.seen[key] {
 		return
@@ -253,19 +282,39 @@ func (l *faultList) add(f Fault) {
 	}
 }
 
+// The errors that end a walk when there is more than is kept of it.
+var (
+	errManyLost  = layout.Errorf(layout.ClassLimit, "more than %d blobs are missing or damaged: which else, and what needs them, is not told", MaxLost)
+	errManyLinks = layout.Errorf(layout.ClassLimit, "what is missing or damaged is needed by too much for it to be told: manifests name it, and other manifests, more often than %d times", MaxLinks)
+)
+
+// walked adds a fault that a walk found.
+func (l *faultList) walked(f Fault) error {
+	l.add(f)
+	if l.full {
+		return errManyLost
+	}
+	return nil
+}
+
 // locate completes the faults: where the blobs lie, what needs them, and what is to
-// be asked for again.
-func (r *Reader) locate(ctx context.Context, rep *Report, faulty map[digest.Digest]bool) error {
+// be asked for again. Over [MaxLost] and [MaxLinks] the first fault says that the last
+// two are not told.
+func (r *Reader) locate(ctx context.Context, rep *Report, faults *faultList) error {
 	slices.SortStableFunc(rep.Faults, func(a, b Fault) int {
 		ae, _ := r.content.extent(a.Digest)
 		be, _ := r.content.extent(b.Digest)
 		return cmp.Or(cmp.Compare(ae.from, be.from), cmp.Compare(a.Digest, b.Digest))
 	})
-	up, subjects, err := r.parents(ctx, faulty)
-	if err != nil {
-		return err
+	up, subjects, err := r.parents(ctx, faults)
+	if err == nil {
+		rep.Again, err = r.again(ctx, faults.seen, up, subjects)
 	}
-	if rep.Again, err = r.again(ctx, faulty, up, subjects); err != nil {
+	if errors.Is(err, errManyLost) || errors.Is(err, errManyLinks) {
+		up, rep.suffered = nil, false
+		rep.Faults = slices.Insert(rep.Faults[:min(len(rep.Faults), MaxFaults-1)], 0, Fault{Class: layout.ClassLimit, Message: err.Error()})
+		rep.Count++
+	} else if err != nil {
 		return err
 	}
 	names := map[digest.Digest][]string{} // of the entries
@@ -299,8 +348,14 @@ func (r *Reader) locate(ctx context.Context, rep *Report, faulty map[digest.Dige
 // parents gives the manifests above those blobs that have faults, and above all
 // manifests, and what manifests refer to. The walk is made again for it, so that
 // nothing is kept of it where nothing is wrong.
-func (r *Reader) parents(ctx context.Context, faulty map[digest.Digest]bool) (up, subjects map[digest.Digest][]digest.Digest, err error) {
+//
+// Errors: errManyLost and errManyLinks, and those of the walk.
+func (r *Reader) parents(ctx context.Context, faults *faultList) (up, subjects map[digest.Digest][]digest.Digest, err error) {
+	if faults.full {
+		return nil, nil, errManyLost
+	}
 	up, subjects = map[digest.Digest][]digest.Digest{}, map[digest.Digest][]digest.Digest{}
+	links := r.maxLinks()
 	w := layout.Walker{
 		Source: r.content,
 		Visit: func(n layout.Node) error {
@@ -311,9 +366,17 @@ func (r *Reader) parents(ctx context.Context, faulty map[digest.Digest]bool) (up
 				subjects[n.Digest] = append(subjects[n.Digest], s.Digest)
 			}
 			for _, c := range n.Manifest.Children() {
-				if faulty[c.Digest] || c.Kind == layout.KindManifest {
-					up[c.Digest] = append(up[c.Digest], n.Digest)
+				if !faults.seen[c.Digest] && c.Kind != layout.KindManifest {
+					continue
 				}
+				p := up[c.Digest]
+				if len(p) > 0 && p[len(p)-1] == n.Digest {
+					continue // it is listed twice
+				}
+				if links--; links < 0 {
+					return errManyLinks
+				}
+				up[c.Digest] = append(p, n.Digest)
 			}
 			return nil
 		},

@@ -33,6 +33,7 @@ func decodeStrict(b []byte, v any) error {
 func checkKeys(b []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(b))
 	var levels [MaxJSONDepth + 1]level
+	keys, items := 0, 0
 	for values := 0; ; {
 		tok, err := dec.ReadToken()
 		switch {
@@ -51,11 +52,26 @@ func checkKeys(b []byte) error {
 		if depth > MaxJSONDepth {
 			return Errorf(ClassLimit, "JSON nests deeper than %d levels", MaxJSONDepth)
 		}
-		in, n := dec.StackIndex(depth)
-		if in == '[' && n > MaxListed {
-			return Errorf(ClassLimit, "a list in it has more than %d items", MaxListed)
+		kind := tok.Kind()
+		around := depth // of what the value stands in
+		if kind == '{' || kind == '[' {
+			around--
 		}
-		switch kind := tok.Kind(); {
+		in, n := dec.StackIndex(around)
+		switch {
+		case kind == '}' || kind == ']':
+		case in == '[':
+			items++
+		case in == '{' && n%2 == 1:
+			keys++
+		}
+		if items > MaxListed {
+			return Errorf(ClassLimit, "its lists have more than %d items", MaxListed)
+		}
+		if keys > MaxKeys {
+			return Errorf(ClassLimit, "it has more than %d keys", MaxKeys)
+		}
+		switch {
 		case kind == '{':
 			// Below annotations keys are data, and case matters in them.
 			levels[depth] = level{data: depth > 1 && levels[depth-1].annotations}

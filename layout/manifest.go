@@ -27,10 +27,16 @@ const (
 	// occur in practice.
 	MaxIndexDepth = 8
 
-	// MaxListed bounds what one list in a manifest or an index names. With a digest
-	// each, no more fit into [MaxManifestSize]; what is shorter is no descriptor, and
-	// takes forty times its size in memory.
+	// MaxListed bounds what the lists in a manifest or an index name, all of them
+	// together. With a digest each, no more fit into [MaxManifestSize]; what is shorter
+	// is no descriptor, and takes forty times its size in memory.
 	MaxListed = 50_000
+
+	// MaxKeys bounds the keys of a manifest or an index, those of annotations too. Beside
+	// digests no more fit into [MaxManifestSize]: a descriptor has three keys in a hundred
+	// bytes, and annotations say something. What is shorter takes forty times its size in
+	// memory.
+	MaxKeys = 150_000
 
 	// MaxJSONDepth bounds how deeply values may nest in a manifest or an index. It is
 	// far beyond what any manifest needs.
@@ -125,9 +131,9 @@ func (m *Manifest) listChildren() []Child {
 // verified.
 //
 // Errors: [ClassJSON] for what is not one JSON value or could be read in two
-// ways, [ClassLimit] over [MaxListed] or [MaxJSONDepth], [ClassMediaType] where the
-// content is not of d's type, or of two types at once (CVE-2021-41190), and those
-// of [CheckDescriptor] for what it lists.
+// ways, [ClassLimit] over [MaxListed], [MaxKeys] or [MaxJSONDepth], [ClassMediaType]
+// where the content is not of d's type, or of two types at once (CVE-2021-41190), and
+// those of [CheckDescriptor] for what it lists.
 func DecodeManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
 	var raw struct {
 		MediaType    string               `json:"mediaType"`
@@ -154,7 +160,7 @@ func DecodeManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
 	}
 	m := &Manifest{
 		MediaType: d.MediaType, ArtifactType: raw.ArtifactType,
-		Config: raw.Config, Layers: slices.Concat(raw.Layers, raw.Blobs), Manifests: raw.Manifests,
+		Config: raw.Config, Layers: append(raw.Layers, raw.Blobs...), Manifests: raw.Manifests,
 		Subject: raw.Subject, Annotations: raw.Annotations,
 	}
 	m.children = m.listChildren()

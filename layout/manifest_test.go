@@ -29,6 +29,15 @@ func withLayer(layer string) string {
 	return fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s]}`, good, layer)
 }
 
+// numbered are so many keys, each with an empty text.
+func numbered(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"%d":"",`, i)
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
+
 var manifestTable = []struct {
 	name, mediaType, json string
 	class                 layout.Class // "" is no error
@@ -71,6 +80,10 @@ var manifestTable = []struct {
 	{"a long list", image, withLayer(strings.Repeat(good+",", 20_000) + good), ""},
 	// Of three bytes each, they would take a hundred.
 	{"a list of nothing", image, withLayer(strings.Repeat("{},", layout.MaxListed) + "{}"), layout.ClassLimit},
+	{"lists of nothing", image, withLayer(strings.Repeat(descriptor(`"digest":"`+x.String()+`","size":1,"urls":[`+strings.Repeat(`"",`, 9999)+`""]`)+",", 5) + good), layout.ClassLimit},
+	{"keys of one object", image, `{"config":` + good + `,"annotations":{` + numbered(layout.MaxKeys) + `}}`, layout.ClassLimit},
+	{"keys of many objects", image, withLayer(strings.Repeat(`{"annotations":{"a":"","b":"","c":""}},`, layout.MaxKeys/4) + good), layout.ClassLimit},
+	{"keys that nobody knows", index, `{"manifests":[],"x":{` + numbered(layout.MaxKeys) + `}}`, layout.ClassLimit},
 	{"a list of nulls", index, `{"manifests":[` + strings.Repeat("null,", layout.MaxListed) + "null]}", layout.ClassLimit},
 	{"a list of lists", image, withLayer(descriptor(`"digest":"` + x.String() + `","size":1,"urls":[` + strings.Repeat("[],", layout.MaxListed) + "[]]")), layout.ClassLimit},
 

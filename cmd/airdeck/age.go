@@ -219,7 +219,7 @@ func verifyStream(ctx context.Context, c *cli.Context, name string, r io.Reader,
 	if err != nil {
 		return nil, err
 	}
-	o.Identities = keys.identities
+	o.Identities, o.Progress = keys.identities, limitStream(o.Progress)
 	rep, err := bundle.VerifyStream(ctx, r, o)
 	return rep, keys.explain(name, err)
 }

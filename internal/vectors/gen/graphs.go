@@ -100,7 +100,17 @@ func crowded(s *set) {
 	manifest("limit", "layers", "over 50,000 layers", layers(limit+1))
 	manifest("limit", "million-layers", "1,300,000 layers, in less than 4 MiB", layers(most))
 	manifest("limit", "unknown", "over 50,000 items of a list that nobody knows", unknown(limit+1))
-	manifest(vectors.Success, "most", "50,000 items of a list that nobody knows", unknown(limit))
+	const keys = 150_000
+	manifest("limit", "keys", "over 150,000 keys, in layers of annotations and nothing else",
+		to(manifestOf(desc(typeConfig, configBody), slices.Repeat([]string{`{"annotations":{"a":"","b":"","c":""}}`}, keys/4+1)...)))
+	manifest("limit", "lists", "over 50,000 items, in six lists of lists", first(`"schemaVersion":2`,
+		`"schemaVersion":2,"x-future":`+list(slices.Repeat([]string{"[0" + strings.Repeat(",0", limit/6) + "]"}, 6)...)))
+	index("limit", "platforms", "over 150,000 keys, in entries of platforms and nothing else",
+		indexOf(slices.Repeat([]string{`{"platform":{"os":"","architecture":""},"annotations":{"":""}}`}, keys/5+1)...))
+	annotated := desc(typeBlob, firstBody, `"annotations":{"n":""}`)
+	s.add(vectors.Success, "crowd-manifest-annotated", "a manifest of as many layers, each with an annotation, as fit into 4 MiB", parts{manifest: to(manifestOf(
+		desc(typeConfig, configBody), slices.Repeat([]string{annotated}, (4<<20-1000)/(len(annotated)+1))...))}.tar(), everyMention)
+	manifest(vectors.Success, "most", "50,000 items, two layers and a list that nobody knows", unknown(limit-2))
 }
 
 // referrer is one of several that refer to something.

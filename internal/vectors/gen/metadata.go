@@ -134,6 +134,7 @@ func dockerFiles(s *set) {
 	docker("json", "key-twice", "a key twice, the first with another config", "["+sub(right, `"Config":`, `"Config":`+quoted(blobName("evil"))+`,"Config":`)+"]", metBy("parser differentials"))
 	docker("json", "key-folded", "a key in another case, with another config", "["+sub(right, `"Config":`, `"config":`+quoted(blobName("evil"))+`,"Config":`)+"]", metBy("parser differentials"))
 	docker("json", "utf-8", "a name that is no UTF-8", "["+item(blobName(configBody), quoted(name)+","+quoted(name+"\xff"), layers)+"]", metBy("parser differentials"))
+	docker("limit", "crowd", "over 50,000 images", "["+right+strings.Repeat(",{}", 50_000)+"]", metBy("CVE-2024-29903 cosign"))
 	docker("limit", "huge", "over 16 MiB", strings.Repeat(" ", 16<<20)+"["+right+"]")
 }
 
