@@ -193,8 +193,14 @@ func (r *Reader) narrow(ctx context.Context, platforms []ocispec.Platform, fault
 	if absent == nil {
 		absent = layout.Absent{}
 	}
+	selector, once := layout.Selector{Source: r.content, Platforms: platforms}, map[layout.Root]bool{}
 	for _, e := range r.index.Manifests {
-		sel, err := layout.Select(ctx, r.content, e, platforms)
+		root := layout.RootOf(e)
+		if once[root] {
+			continue
+		}
+		once[root] = true
+		sel, err := selector.Select(ctx, e)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

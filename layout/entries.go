@@ -14,29 +14,23 @@ import (
 //
 // Errors: those of src and of [Walker].
 func Artifacts(ctx context.Context, src Source, entries []ocispec.Descriptor) (artifacts, referrers []ocispec.Descriptor, err error) {
-	entries, err = roots(ctx, src, ResolveNames(entries))
+	subjects := Subjects{Source: src}
+	entries, err = roots(ctx, src, ResolveNames(entries), &subjects)
 	if err != nil {
 		return nil, nil, err
 	}
-	type named struct {
-		name   string
-		digest digest.Digest
-	}
-	known := map[named]bool{}
+	known := setOf(entries)
 	for _, e := range entries {
-		known[named{EntryName(e), e.Digest}] = true
-	}
-	for _, e := range entries {
-		subject, err := SubjectOf(ctx, src, e)
+		subject, err := subjects.Of(ctx, e)
 		if err != nil {
 			return nil, nil, err
 		}
 		switch name := EntryName(e); {
-		case subject == nil:
+		case subject == "":
 			artifacts = append(artifacts, e)
 		case name == "":
 			referrers = append(referrers, e)
-		case known[named{name, subject.Digest}]:
+		case known[named{name, subject}]:
 			referrers = append(referrers, unnamed(e)) // hauler gives it the name of its subject
 		default:
 			artifacts = append(artifacts, e)
@@ -45,10 +39,32 @@ func Artifacts(ctx context.Context, src Source, entries []ocispec.Descriptor) (a
 	return artifacts, referrers, nil
 }
 
-func roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	inner := map[digest.Digest]bool{}
+// named is what tells entries apart.
+type named struct {
+	name   string
+	digest digest.Digest
+}
+
+func nameOf(d ocispec.Descriptor) named { return named{EntryName(d), d.Digest} }
+
+func setOf(entries []ocispec.Descriptor) map[named]bool {
+	out := make(map[named]bool, len(entries))
+	for _, e := range entries {
+		out[nameOf(e)] = true
+	}
+	return out
+}
+
+func roots(ctx context.Context, src Source, entries []ocispec.Descriptor, subjects *Subjects) ([]ocispec.Descriptor, error) {
+	inner, listed := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for _, e := range entries {
+		listed[e.Digest] = true
+	}
 	w := Walker{Source: src, Visit: func(n Node) error {
 		if n.Kind == KindManifest {
+			if listed[n.Digest] {
+				subjects.add(n.Digest, n.Manifest)
+			}
 			for _, c := range n.Manifest.Manifests {
 				inner[c.Digest] = true
 			}
@@ -75,10 +91,10 @@ func roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]oci
 //
 // Errors: those of src and of [Walker].
 func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	below := map[digest.Digest]bool{}
+	var below []digest.Digest
 	w := Walker{Source: src, Visit: func(n Node) error {
 		if n.Kind == KindManifest {
-			below[n.Digest] = true
+			below = append(below, n.Digest)
 		}
 		return nil
 	}}
@@ -89,33 +105,29 @@ func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descr
 		}
 		repositories[repositoryOf(EntryName(r))] = true
 	}
-	subjects := make([]digest.Digest, len(candidates))
+	subjects := Subjects{Source: src}
+	waiting := map[digest.Digest][]int{} // candidates, by what they belong to
 	for i, c := range candidates {
-		if d := CosignSubject(tagOf(EntryName(c))); d != "" {
-			if repositories[repositoryOf(EntryName(c))] {
-				subjects[i] = d
+		subject := CosignSubject(tagOf(EntryName(c)))
+		if subject == "" {
+			var err error
+			if subject, err = subjects.Of(ctx, c); err != nil {
+				return nil, err
 			}
+		} else if !repositories[repositoryOf(EntryName(c))] {
 			continue
 		}
-		s, err := SubjectOf(ctx, src, c)
-		if err != nil {
-			return nil, err
-		}
-		if s != nil {
-			subjects[i] = s.Digest
-		}
+		waiting[subject] = append(waiting[subject], i)
 	}
 	taken := make([]bool, len(candidates))
-	for more := true; more; {
-		more = false
-		for i, c := range candidates {
-			if !taken[i] && subjects[i] != "" && below[subjects[i]] {
-				if err := w.Walk(ctx, c); err != nil {
-					return nil, err
-				}
-				taken[i], more = true, true
+	for ; len(below) > 0; below = below[1:] {
+		for _, i := range waiting[below[0]] {
+			if err := w.Walk(ctx, candidates[i]); err != nil {
+				return nil, err
 			}
+			taken[i] = true
 		}
+		delete(waiting, below[0])
 	}
 	var out []ocispec.Descriptor
 	for i, c := range candidates {
@@ -136,4 +148,40 @@ func SubjectOf(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.
 		return nil, err
 	}
 	return m.Subject, nil
+}
+
+// Subjects finds out what manifests refer to, as [SubjectOf] does, and reads each of
+// them once: many entries may be of one.
+//
+// It is for one goroutine.
+type Subjects struct {
+	Source Source
+
+	known map[digest.Digest]digest.Digest
+}
+
+// Of gives the digest of what a manifest refers to, or "".
+func (s *Subjects) Of(ctx context.Context, d ocispec.Descriptor) (digest.Digest, error) {
+	if !IsManifest(d.MediaType) {
+		return "", nil
+	}
+	if subject, ok := s.known[d.Digest]; ok {
+		return subject, nil
+	}
+	m, err := readManifest(ctx, s.Source, d)
+	if err != nil {
+		return "", err
+	}
+	s.add(d.Digest, m)
+	return s.known[d.Digest], nil
+}
+
+func (s *Subjects) add(d digest.Digest, m *Manifest) {
+	if s.known == nil {
+		s.known = map[digest.Digest]digest.Digest{}
+	}
+	s.known[d] = ""
+	if m.Subject != nil {
+		s.known[d] = m.Subject.Digest
+	}
 }

@@ -185,23 +185,26 @@ func comesBack(ctx context.Context, repo *repository, m ocispec.Descriptor) (boo
 }
 
 func (r *pusher) confirmReferrers(ctx context.Context, a *Planned, f *Fidelity) error {
-	done := map[digest.Digest]bool{}
+	of := map[digest.Digest][]ocispec.Descriptor{}
+	for _, o := range a.referrers {
+		of[o.subject] = append(of[o.subject], o.Descriptor)
+	}
 	for _, first := range a.referrers {
-		subject := first.subject
-		if done[subject.Digest] {
+		subject := ocispec.Descriptor{Digest: first.subject}
+		mine := of[subject.Digest]
+		if mine == nil {
 			continue
 		}
-		done[subject.Digest] = true
+		delete(of, subject.Digest)
 		list, err := listReferrers(ctx, r.client, a.Reference.Registry, a.Reference.Repository, subject)
 		if err != nil {
 			return fmt.Errorf("read back what refers to %s: %w", subject.Digest, err)
 		}
-		mine := slices.DeleteFunc(slices.Clone(a.referrers), func(o referrer) bool { return o.subject.Digest != subject.Digest })
 		again := false
 		for _, o := range mine {
 			if list.via[o.Digest] == "" && !r.readOnly {
 				again = true
-				if err := r.manifest(ctx, a, o.Descriptor, o.Digest.String()); err != nil {
+				if err := r.manifest(ctx, a, o, o.Digest.String()); err != nil {
 					return err
 				}
 			}

@@ -13,9 +13,9 @@ import (
 	"github.com/airdeck/airdeck/layout"
 )
 
-// MaxPlanned bounds the manifests and blobs of all artifacts of a plan, each counted for
-// each of them: thousands of names for one manifest of thousands of blobs fit into a
-// small file, and each is asked for.
+// MaxPlanned bounds the manifests and blobs of all artifacts of a plan, and what of them is
+// left out or belongs to others, each counted for each of them: thousands of names for
+// one manifest of thousands of blobs fit into a small file, and each is asked for.
 const MaxPlanned = 3_000_000
 
 // PlanOptions are the options of [Client.Plan]. nil stands for the defaults.
@@ -57,23 +57,29 @@ type Planned struct {
 	Tag      TagState      // TagNew or TagSame by the manifest, where the target has no tag
 	Existing digest.Digest // what the tag names, where it is TagMoved
 
-	repo      *repository
-	manifests []ocispec.Descriptor   // what has to be there before the tag is set, children before parents
-	present   []bool                 // by manifest: the registry has it
-	blobs     []digest.Digest        // each once
-	referrers []referrer             // those among the manifests that refer to others
-	untagged  map[digest.Digest]bool // those that refer to what has a longer digest than a tag may
-	absent    layout.Absent          // what of it is left out
+	repo *repository
+	*gathered
+	present []bool // by manifest: the registry has it
 
 	// Tags of cosign's hang on the artifacts of their repository that have what they
 	// belong to.
 	companions, subjects []*Planned
 }
 
+// gathered is what an artifact leads to, whatever its name.
+type gathered struct {
+	manifests []ocispec.Descriptor   // what has to be there before the tag is set, children before parents
+	blobs     []digest.Digest        // each once
+	sizes     []int64                // of the blobs
+	referrers []referrer             // those among the manifests that refer to others
+	untagged  map[digest.Digest]bool // those that refer to what has a longer digest than a tag may
+	absent    layout.Absent          // what of it is left out
+}
+
 // referrer is a manifest and what it refers to.
 type referrer struct {
 	ocispec.Descriptor
-	subject ocispec.Descriptor
+	subject digest.Digest
 }
 
 // repository is a repository at the destination, and what is known of it.
@@ -137,17 +143,20 @@ func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, 
 	if err != nil {
 		return nil, err
 	}
+	g := newGatherer(src, attached)
 	for _, t := range targets {
 		a := &Planned{Target: t}
 		p.Artifacts = append(p.Artifacts, a)
-		if err := p.gather(ctx, a, attached); err != nil {
+		if err := p.gather(ctx, a, g); err != nil {
 			return nil, err
 		}
 	}
 	if err := p.orphans(o.Referrers); err != nil {
 		return nil, err
 	}
-	p.link()
+	if err := p.link(); err != nil {
+		return nil, err
+	}
 	p.share()
 	return p, p.ask(ctx)
 }
@@ -168,7 +177,9 @@ func (p *Plan) share() {
 }
 
 // link finds the companions.
-func (p *Plan) link() {
+//
+// Error: [layout.ClassLimit] over [MaxPlanned].
+func (p *Plan) link() error {
 	type place struct {
 		repo   *repository
 		digest digest.Digest
@@ -182,12 +193,25 @@ func (p *Plan) link() {
 	}
 	for _, a := range p.Artifacts {
 		for _, s := range holders[place{a.repo, layout.CosignSubject(a.Reference.Tag)}] {
-			if s != a {
-				a.subjects = append(a.subjects, s)
-				s.companions = append(s.companions, a)
+			if s == a {
+				continue
 			}
+			if err := p.count(1); err != nil {
+				return err
+			}
+			a.subjects = append(a.subjects, s)
+			s.companions = append(s.companions, a)
 		}
 	}
+	return nil
+}
+
+// count adds to what is planned.
+func (p *Plan) count(n int) error {
+	if p.planned += n; p.planned > MaxPlanned {
+		return layout.Errorf(layout.ClassLimit, "the artifacts have more than %d manifests and blobs, each counted for each of them: mirror fewer at once", MaxPlanned)
+	}
+	return nil
 }
 
 // groups gives the artifacts that hang together, each group in an order in which
@@ -222,15 +246,19 @@ func (p *Plan) groups() [][]*Planned {
 // bySubject reads what each referrer refers to.
 func bySubject(ctx context.Context, src layout.Source, all []ocispec.Descriptor) (map[digest.Digest][]referrer, error) {
 	out := map[digest.Digest][]referrer{}
+	subjects, once := layout.Subjects{Source: src}, map[digest.Digest]bool{}
 	for _, d := range all {
-		subject, err := layout.SubjectOf(ctx, src, d)
+		subject, err := subjects.Of(ctx, d)
 		if err != nil {
 			return nil, err
 		}
-		if subject == nil {
+		if subject == "" {
 			return nil, layout.Errorf(layout.ClassName, "the entry %s has no reference and refers to nothing: it does not say where it belongs", d.Digest)
 		}
-		out[subject.Digest] = append(out[subject.Digest], referrer{d, *subject})
+		if !once[d.Digest] {
+			once[d.Digest] = true
+			out[subject] = append(out[subject], referrer{d, subject})
+		}
 	}
 	return out, nil
 }
