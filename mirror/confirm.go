@@ -74,7 +74,7 @@ func (r *pusher) settle(ctx context.Context, a *Planned, rep *ArtifactReport) er
 	rep.Status = StatusPushed
 	for i, m := range a.manifests {
 		if a.present[i] {
-			if err := r.manifest(ctx, a, m, m.Digest.String()); err != nil {
+			if err := r.manifest(ctx, a, *m, m.Digest.String()); err != nil {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func (r *pusher) confirm(ctx context.Context, a *Planned, sent bool) (*Fidelity,
 			f.Manifests++
 			continue
 		}
-		switch ok, err := comesBack(ctx, a.repo, m); {
+		switch ok, err := comesBack(ctx, a.repo, *m); {
 		case err != nil:
 			return f, fmt.Errorf("read back %s: %w", m.Digest, err)
 		case ok:

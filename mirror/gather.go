@@ -46,10 +46,11 @@ type gatherer struct {
 	graph    layout.Graph
 	attached map[digest.Digest][]referrer // by subject
 	known    map[layout.Root]*gathered
+	listed   map[layout.Root]*ocispec.Descriptor // manifests: thousands of artifacts may list the same
 }
 
 func newGatherer(src layout.Source, attached map[digest.Digest][]referrer) *gatherer {
-	return &gatherer{layout.Graph{Source: src, Blobs: true}, attached, map[layout.Root]*gathered{}}
+	return &gatherer{layout.Graph{Source: src, Blobs: true}, attached, map[layout.Root]*gathered{}, map[layout.Root]*ocispec.Descriptor{}}
 }
 
 // below lists what is below root, children before parents, and then what refers to
@@ -73,7 +74,12 @@ func (g *gatherer) below(ctx context.Context, root ocispec.Descriptor) (*gathere
 			return
 		}
 		manifests[v.Digest] = true
-		c.manifests = append(c.manifests, ocispec.Descriptor{MediaType: v.MediaType, Digest: v.Digest, Size: v.Size})
+		d := ocispec.Descriptor{MediaType: v.MediaType, Digest: v.Digest, Size: v.Size}
+		root := layout.RootOf(d)
+		if g.listed[root] == nil {
+			g.listed[root] = &d
+		}
+		c.manifests = append(c.manifests, g.listed[root])
 		if v.Subject != "" && len(v.Subject.Encoded()) > maxTagged {
 			c.untagged[v.Digest] = true
 		}

@@ -68,7 +68,7 @@ type Planned struct {
 
 // gathered is what an artifact leads to, whatever its name.
 type gathered struct {
-	manifests []ocispec.Descriptor   // what has to be there before the tag is set, children before parents
+	manifests []*ocispec.Descriptor  // what has to be there before the tag is set, children before parents
 	blobs     []digest.Digest        // each once
 	sizes     []int64                // of the blobs
 	referrers []referrer             // those among the manifests that refer to others
@@ -184,11 +184,21 @@ func (p *Plan) link() error {
 		repo   *repository
 		digest digest.Digest
 	}
-	holders := map[place][]*Planned{}
+	holders := map[place][]*Planned{} // of what something belongs to
+	for _, a := range p.Artifacts {
+		if d := layout.CosignSubject(a.Reference.Tag); d != "" {
+			holders[place{a.repo, d}] = nil
+		}
+	}
+	if len(holders) == 0 {
+		return nil
+	}
 	for _, a := range p.Artifacts {
 		for _, m := range a.manifests {
 			k := place{a.repo, m.Digest}
-			holders[k] = append(holders[k], a)
+			if list, ok := holders[k]; ok {
+				holders[k] = append(list, a)
+			}
 		}
 	}
 	for _, a := range p.Artifacts {

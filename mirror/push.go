@@ -250,7 +250,7 @@ func (r *pusher) content(ctx context.Context, a *Planned) error {
 	}
 	for i, m := range a.manifests {
 		if !a.present[i] && (m.Digest != a.Descriptor.Digest || !a.tagBrings()) {
-			if err := r.manifest(ctx, a, m, m.Digest.String()); err != nil {
+			if err := r.manifest(ctx, a, *m, m.Digest.String()); err != nil {
 				return err
 			}
 		}
