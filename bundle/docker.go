@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -152,12 +153,15 @@ func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
 			names[name] = map[digest.Digest]bool{e.Digest: true}
 		}
 	}
-	for _, all := range names {
-		for root := range all {
-			im.lead(leads, root, root)
-			for _, c := range im.indexes[root] {
-				im.lead(leads, root, c.Digest)
-			}
+	once, contents := map[digest.Digest]bool{}, map[digest.Digest]string{}
+	for _, e := range entries {
+		if once[e.Digest] {
+			continue
+		}
+		once[e.Digest] = true
+		im.lead(leads, contents, e.Digest, e.Digest)
+		for _, c := range im.indexes[e.Digest] {
+			im.lead(leads, contents, e.Digest, c.Digest)
 		}
 	}
 	return eachDockerImage(raw, func(item dockerImage) error {
@@ -177,12 +181,17 @@ func (im *images) check(raw []byte, entries []ocispec.Descriptor) error {
 }
 
 // lead notes that an entry leads to an image, if that is one of those looked for.
-func (im *images) lead(leads map[string]map[digest.Digest]bool, root, image digest.Digest) {
+// contents are those of the images that were seen before.
+func (im *images) lead(leads map[string]map[digest.Digest]bool, contents map[digest.Digest]string, root, image digest.Digest) {
 	item, ok := im.items[image]
 	if !ok {
 		return
 	}
-	content := item.content()
+	content, seen := contents[image]
+	if !seen {
+		content = item.content()
+		contents[image] = content
+	}
 	from, ok := leads[content]
 	if !ok {
 		return
@@ -230,7 +239,11 @@ func eachDockerImage(raw []byte, f func(dockerImage) error) error {
 
 // content is the same for images that docker takes for one.
 func (i *dockerImage) content() string {
-	return strings.Join(append([]string{i.Config}, i.Layers...), "\n")
+	h := digest.SHA256.Digester()
+	for _, l := range append([]string{i.Config}, i.Layers...) {
+		fmt.Fprintln(h.Hash(), l)
+	}
+	return h.Digest().Encoded()
 }
 
 // dockerName is what docker calls an image: docker.io/library/alpine:3 is alpine:3. A

@@ -14,19 +14,15 @@ import (
 //
 // Errors: those of src and of [Walker].
 func Artifacts(ctx context.Context, src Source, entries []ocispec.Descriptor) (artifacts, referrers []ocispec.Descriptor, err error) {
-	subjects := Subjects{Source: src}
-	entries, err = roots(ctx, src, ResolveNames(entries), &subjects)
+	entries, subjects, err := roots(ctx, src, ResolveNames(entries))
 	if err != nil {
 		return nil, nil, err
 	}
 	known := setOf(entries)
 	for _, e := range entries {
-		subject, err := subjects.Of(ctx, e)
-		if err != nil {
-			return nil, nil, err
-		}
+		subject := subjects[e.Digest]
 		switch name := EntryName(e); {
-		case subject == "":
+		case subject == "" || !IsManifest(e.MediaType):
 			artifacts = append(artifacts, e)
 		case name == "":
 			referrers = append(referrers, e)
@@ -55,15 +51,18 @@ func setOf(entries []ocispec.Descriptor) map[named]bool {
 	return out
 }
 
-func roots(ctx context.Context, src Source, entries []ocispec.Descriptor, subjects *Subjects) ([]ocispec.Descriptor, error) {
+// roots leaves out what has no name and is listed in an index, and gives what the
+// manifests among the entries refer to.
+func roots(ctx context.Context, src Source, entries []ocispec.Descriptor) (out []ocispec.Descriptor, subjects map[digest.Digest]digest.Digest, err error) {
 	inner, listed := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, e := range entries {
 		listed[e.Digest] = true
 	}
+	subjects = map[digest.Digest]digest.Digest{}
 	w := Walker{Source: src, Visit: func(n Node) error {
 		if n.Kind == KindManifest {
-			if listed[n.Digest] {
-				subjects.add(n.Digest, n.Manifest)
+			if s := n.Manifest.Subject; s != nil && listed[n.Digest] {
+				subjects[n.Digest] = s.Digest
 			}
 			for _, c := range n.Manifest.Manifests {
 				inner[c.Digest] = true
@@ -71,10 +70,9 @@ func roots(ctx context.Context, src Source, entries []ocispec.Descriptor, subjec
 		}
 		return nil
 	}}
-	var out []ocispec.Descriptor
 	for _, e := range entries {
 		if err := w.Walk(ctx, e); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, e := range entries {
@@ -82,36 +80,33 @@ func roots(ctx context.Context, src Source, entries []ocispec.Descriptor, subjec
 			out = append(out, e)
 		}
 	}
-	return out, nil
+	return out, subjects, nil
 }
 
 // Attached gives those of the candidates that belong to a manifest below roots, or
 // to one that does, in their order: by their subject, as signatures and
 // attestations do, or as tags of cosign's in the repository of a root.
 //
-// Errors: those of src and of [Walker].
+// Errors: those of src and of [Graph].
 func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	var below []digest.Digest
-	w := Walker{Source: src, Visit: func(n Node) error {
-		if n.Kind == KindManifest {
-			below = append(below, n.Digest)
-		}
+	var below []digest.Digest // of which it is not known yet what belongs to them
+	g := Graph{Source: src, Visit: func(v Vertex) error {
+		below = append(below, v.Digest)
 		return nil
 	}}
 	repositories := map[string]bool{}
 	for _, r := range roots {
-		if err := w.Walk(ctx, r); err != nil {
+		if err := g.Walk(ctx, r); err != nil {
 			return nil, err
 		}
 		repositories[repositoryOf(EntryName(r))] = true
 	}
-	subjects := Subjects{Source: src}
 	waiting := map[digest.Digest][]int{} // candidates, by what they belong to
 	for i, c := range candidates {
 		subject := CosignSubject(tagOf(EntryName(c)))
 		if subject == "" {
 			var err error
-			if subject, err = subjects.Of(ctx, c); err != nil {
+			if subject, err = g.Subject(ctx, c); err != nil {
 				return nil, err
 			}
 		} else if !repositories[repositoryOf(EntryName(c))] {
@@ -122,7 +117,7 @@ func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descr
 	taken := make([]bool, len(candidates))
 	for ; len(below) > 0; below = below[1:] {
 		for _, i := range waiting[below[0]] {
-			if err := w.Walk(ctx, candidates[i]); err != nil {
+			if err := g.Walk(ctx, candidates[i]); err != nil {
 				return nil, err
 			}
 			taken[i] = true
@@ -148,40 +143,4 @@ func SubjectOf(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.
 		return nil, err
 	}
 	return m.Subject, nil
-}
-
-// Subjects finds out what manifests refer to, as [SubjectOf] does, and reads each of
-// them once: many entries may be of one.
-//
-// It is for one goroutine.
-type Subjects struct {
-	Source Source
-
-	known map[digest.Digest]digest.Digest
-}
-
-// Of gives the digest of what a manifest refers to, or "".
-func (s *Subjects) Of(ctx context.Context, d ocispec.Descriptor) (digest.Digest, error) {
-	if !IsManifest(d.MediaType) {
-		return "", nil
-	}
-	if subject, ok := s.known[d.Digest]; ok {
-		return subject, nil
-	}
-	m, err := readManifest(ctx, s.Source, d)
-	if err != nil {
-		return "", err
-	}
-	s.add(d.Digest, m)
-	return s.known[d.Digest], nil
-}
-
-func (s *Subjects) add(d digest.Digest, m *Manifest) {
-	if s.known == nil {
-		s.known = map[digest.Digest]digest.Digest{}
-	}
-	s.known[d] = ""
-	if m.Subject != nil {
-		s.known[d] = m.Subject.Digest
-	}
 }

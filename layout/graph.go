@@ -94,12 +94,8 @@ func (g *Graph) Renew() { g.walk++ }
 //
 // Errors: those of [Walker], and [ClassLimit] over [MaxFollowed].
 func (g *Graph) Walk(ctx context.Context, root ocispec.Descriptor) error {
-	if g.places == nil {
-		g.places, g.walker = map[visited]int32{}, Walker{Source: g.Source}
-		g.walk++
-		if err := g.walker.begin(); err != nil {
-			return err
-		}
+	if err := g.begin(); err != nil {
+		return err
 	}
 	k := KindBlob
 	if IsManifest(root.MediaType) {
@@ -108,6 +104,30 @@ func (g *Graph) Walk(ctx context.Context, root ocispec.Descriptor) error {
 		return nil
 	}
 	return g.visit(ctx, g.place(Child{root, k}), 0)
+}
+
+// Subject gives what a manifest refers to, or "", as [SubjectOf] does.
+func (g *Graph) Subject(ctx context.Context, d ocispec.Descriptor) (digest.Digest, error) {
+	if !IsManifest(d.MediaType) {
+		return "", nil
+	}
+	if err := g.begin(); err != nil {
+		return "", err
+	}
+	list, err := g.list(ctx, g.place(Child{d, KindManifest}))
+	if err != nil {
+		return "", err
+	}
+	return list.subject, nil
+}
+
+func (g *Graph) begin() error {
+	if g.places != nil {
+		return nil
+	}
+	g.places, g.walker = map[visited]int32{}, Walker{Source: g.Source}
+	g.walk++
+	return g.walker.begin()
 }
 
 // place finds the vertex of a child, and adds it where there is none.
@@ -131,22 +151,18 @@ func (g *Graph) visit(ctx context.Context, i int32, depth int) error {
 	if v.walk == g.walk {
 		return nil
 	}
-	v.walk = g.walk
+	v.walk = g.walk // before more vertices move it
 	out := Vertex{MediaType: v.mediaType, Digest: v.digest, Size: v.size, Kind: v.kind}
 	if v.kind != KindManifest {
 		return g.Visit(out)
 	}
-	if err := checkDepth(v.digest, depth); err != nil {
+	if err := checkDepth(out.Digest, depth); err != nil {
 		return err
 	}
-	if v.list == nil {
-		list, err := g.read(ctx, *v)
-		if err != nil {
-			return err
-		}
-		g.vertices[i].list = list // reading may have moved them
+	list, err := g.list(ctx, i)
+	if err != nil {
+		return err
 	}
-	list := g.vertices[i].list
 	if g.followed += len(list.children) + len(list.leftOut); g.followed > MaxFollowed {
 		return Errorf(ClassLimit, "the manifests below all entries list more than %d others and blobs, each counted for each entry that leads there", MaxFollowed)
 	}
@@ -177,8 +193,12 @@ func (g *Graph) visit(ctx context.Context, i int32, depth int) error {
 	return nil
 }
 
-// read reads a manifest, and keeps of it what walks need.
-func (g *Graph) read(ctx context.Context, v vertex) (*listing, error) {
+// list gives what a manifest lists.
+func (g *Graph) list(ctx context.Context, i int32) (*listing, error) {
+	v := g.vertices[i]
+	if v.list != nil {
+		return v.list, nil
+	}
 	d := ocispec.Descriptor{MediaType: v.mediaType, Digest: v.digest, Size: v.size}
 	n, err := g.walker.read(ctx, Child{d, KindManifest}, lineage{})
 	if err != nil {
@@ -203,5 +223,6 @@ func (g *Graph) read(ctx context.Context, v vertex) (*listing, error) {
 		}
 	}
 	list.children = slices.Clip(list.children)
+	g.vertices[i].list = list
 	return list, nil
 }

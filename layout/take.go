@@ -49,7 +49,7 @@ func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *Tak
 		return Taken{}, err
 	}
 	t := &taker{src: src, o: o, known: known, of: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}, selected: map[Root]bool{}, taken: Taken{Absent: maps.Clone(known)}}
-	t.selector, t.subjects = Selector{Source: src, Platforms: o.Platforms}, Subjects{Source: src}
+	t.selector, t.graph = Selector{Source: src, Platforms: o.Platforms}, Graph{Source: src}
 	if t.taken.Absent == nil {
 		t.taken.Absent = Absent{}
 	}
@@ -92,7 +92,7 @@ type taker struct {
 	taken   Taken
 
 	selector Selector
-	subjects Subjects
+	graph    Graph
 	selected map[Root]bool // what was selected of
 }
 
@@ -161,7 +161,8 @@ func (t *taker) share(ctx context.Context) error {
 		whole bool
 	}
 	brought, left, once := map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[carried]bool{}
-	g := Graph{Source: t.src, LeftOut: func(d digest.Digest) { left[d] = true }}
+	g := &t.graph
+	g.LeftOut = func(d digest.Digest) { left[d] = true }
 	g.Visit = func(v Vertex) error {
 		brought[v.Digest] = true
 		return nil
@@ -227,7 +228,7 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 	}
 	subjects := map[digest.Digest]digest.Digest{} // of the referrers that belong to nothing here
 	for _, e := range referrers {
-		s, err := t.subjects.Of(ctx, e)
+		s, err := t.graph.Subject(ctx, e)
 		if err != nil {
 			return err
 		}

@@ -49,8 +49,31 @@ type gatherer struct {
 	listed   map[layout.Root]*ocispec.Descriptor // manifests: thousands of artifacts may list the same
 }
 
-func newGatherer(src layout.Source, attached map[digest.Digest][]referrer) *gatherer {
-	return &gatherer{layout.Graph{Source: src, Blobs: true}, attached, map[layout.Root]*gathered{}, map[layout.Root]*ocispec.Descriptor{}}
+func newGatherer(src layout.Source) *gatherer {
+	return &gatherer{
+		graph: layout.Graph{Source: src, Blobs: true}, attached: map[digest.Digest][]referrer{},
+		known: map[layout.Root]*gathered{}, listed: map[layout.Root]*ocispec.Descriptor{},
+	}
+}
+
+// bySubject reads what each referrer refers to.
+func (g *gatherer) bySubject(ctx context.Context, all []ocispec.Descriptor) error {
+	once := map[digest.Digest]bool{}
+	for _, d := range all {
+		if once[d.Digest] {
+			continue
+		}
+		once[d.Digest] = true
+		subject, err := g.graph.Subject(ctx, d)
+		if err != nil {
+			return err
+		}
+		if subject == "" {
+			return layout.Errorf(layout.ClassName, "the entry %s has no reference and refers to nothing: it does not say where it belongs", d.Digest)
+		}
+		g.attached[subject] = append(g.attached[subject], referrer{d, subject})
+	}
+	return nil
 }
 
 // below lists what is below root, children before parents, and then what refers to

@@ -139,11 +139,10 @@ func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, 
 	if p.jobs <= 0 {
 		p.jobs = DefaultJobs
 	}
-	attached, err := bySubject(ctx, src, o.Referrers)
-	if err != nil {
+	g := newGatherer(src)
+	if err := g.bySubject(ctx, o.Referrers); err != nil {
 		return nil, err
 	}
-	g := newGatherer(src, attached)
 	for _, t := range targets {
 		a := &Planned{Target: t}
 		p.Artifacts = append(p.Artifacts, a)
@@ -251,26 +250,6 @@ func (p *Plan) groups() [][]*Planned {
 		}
 	}
 	return out
-}
-
-// bySubject reads what each referrer refers to.
-func bySubject(ctx context.Context, src layout.Source, all []ocispec.Descriptor) (map[digest.Digest][]referrer, error) {
-	out := map[digest.Digest][]referrer{}
-	subjects, once := layout.Subjects{Source: src}, map[digest.Digest]bool{}
-	for _, d := range all {
-		subject, err := subjects.Of(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		if subject == "" {
-			return nil, layout.Errorf(layout.ClassName, "the entry %s has no reference and refers to nothing: it does not say where it belongs", d.Digest)
-		}
-		if !once[d.Digest] {
-			once[d.Digest] = true
-			out[subject] = append(out[subject], referrer{d, subject})
-		}
-	}
-	return out, nil
 }
 
 // orphans finds referrers whose subject goes nowhere.

@@ -163,9 +163,8 @@ func (s *sorter) holds(ctx context.Context, c *candidate) (bool, error) {
 
 // referrers notes what the referrers that hold signatures refer to.
 func (s *sorter) referrers(ctx context.Context, entries []ocispec.Descriptor) error {
-	subjects := layout.Subjects{Source: s.src}
 	for _, e := range entries {
-		subject, err := subjects.Of(ctx, e)
+		subject, err := s.graph.Subject(ctx, e)
 		if err != nil {
 			return err
 		}
