@@ -278,6 +278,10 @@ func (r *Reader) locate(ctx context.Context, rep *Report, faulty map[digest.Dige
 	for _, e := range r.index.Manifests {
 		names[e.Digest] = append(names[e.Digest], cmp.Or(layout.EntryName(e), e.Digest.String()))
 	}
+	for d, list := range names { // thousands of names may each have thousands of faults
+		slices.Sort(list)
+		names[d] = list[:min(len(list), MaxFaultArtifacts)]
+	}
 	for i := range rep.Faults {
 		f := &rep.Faults[i]
 		if e, ok := r.content.extent(f.Digest); ok {

@@ -50,10 +50,9 @@ func CosignSubject(tag string) digest.Digest {
 // IsCosignTag reports whether an entry has the name of a tag of cosign's.
 func IsCosignTag(d ocispec.Descriptor) bool { return CosignSubject(tagOf(EntryName(d))) != "" }
 
-// MaxCompanions bounds what [Companions] finds, each pair of a tag and an entry: some
-// hundred tags and names of one repository are tens of thousands. A thousand names of
-// an image for ten platforms, with a signature, an attestation and an SBOM of each, have
-// 33,000.
+// MaxCompanions bounds what [Companions] finds: the tags of cosign's, each counted for each
+// entry that leads to what it belongs to. A thousand names of an image for ten platforms,
+// with a signature, an attestation and an SBOM of each, have 33,000.
 const MaxCompanions = 1_000_000
 
 // Companions finds the entries that are tags of cosign's: for each, by its place

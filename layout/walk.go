@@ -9,8 +9,8 @@ import (
 )
 
 // MaxPathSize bounds a manifest together with the indexes above it, in bytes. A walk has
-// all of them in memory, each at several times its size. One as large as any may be
-// leaves room for thousands of others.
+// all of them in memory, each at several times its size. Below an index as large as any
+// may be, there is room for a manifest of a megabyte.
 const MaxPathSize = 5 << 20
 
 // Node is a descriptor that a walk has come to.
