@@ -230,6 +230,16 @@ func TestSelectorIsBounded(t *testing.T) {
 	}
 }
 
+// An index that another lists many times is looked at once.
+func TestPlatformsOfADiamond(t *testing.T) {
+	c := &counted{Content: storagetest.NewContent()}
+	root := diamond(c.Content, 7, 8)
+	sel, err := layout.Select(t.Context(), c, root, []ocispec.Platform{{OS: "linux", Architecture: "amd64"}})
+	if err != nil || sel.Root.Digest != root.Digest || c.fetches > 2*len(c.Blobs) {
+		t.Errorf("%v, %+v, %d fetches", err, sel, c.fetches)
+	}
+}
+
 func TestLongChainOfReferrers(t *testing.T) {
 	c := &counted{Content: storagetest.NewContent()}
 	last := images(c.Content, 1, false)[0]

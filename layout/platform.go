@@ -158,7 +158,7 @@ func (l *Selector) Select(ctx context.Context, root ocispec.Descriptor) (Selecti
 	}
 	s := &selector{
 		Selector: l, sel: Selection{Root: root, Absent: Absent{}}, met: make([]bool, len(l.Platforms)),
-		listed: map[string]bool{}, matches: map[digest.Digest]bool{}, carried: map[digest.Digest]bool{},
+		listed: map[string]bool{}, matches: map[digest.Digest]bool{}, carried: map[digest.Digest]bool{}, below: map[digest.Digest]bool{},
 	}
 	sel, err := s.root(ctx, root)
 	if err == nil {
@@ -222,6 +222,7 @@ type selector struct {
 	others       bool                   // something that has no platform is carried
 	attestations []digest.Digest
 	carried      map[digest.Digest]bool
+	below        map[digest.Digest]bool // of indexes that were looked at: something at or below it is carried
 }
 
 // manifest reports whether anything at or below d is carried, attestations not
@@ -236,6 +237,9 @@ func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 	}
 	if depth > MaxIndexDepth {
 		return false, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d.Digest, MaxIndexDepth)
+	}
+	if below, ok := s.below[d.Digest]; ok {
+		return below, nil
 	}
 	if s.indexes[d.Digest] {
 		if s.reread += max(d.Size, 64<<10); s.reread > MaxReread {
@@ -278,6 +282,7 @@ func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 	if below {
 		s.carried[d.Digest] = true
 	}
+	s.below[d.Digest] = below
 	return below, nil
 }
 
