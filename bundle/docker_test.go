@@ -3,7 +3,9 @@ package bundle
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -206,5 +208,43 @@ func TestDockerManifestShortNames(t *testing.T) {
 		if _, _, err := verifyBytes(pack(t, ms...), nil); err != nil {
 			t.Errorf("%s as %s: %v", tt.index, tt.docker, err)
 		}
+	}
+}
+
+// What an image consists of is compared once, whatever its names.
+func TestDockerManifestOfManyNames(t *testing.T) {
+	const layers, names = 5000, 200
+	m := &layout.Manifest{Config: &ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromString("config")}}
+	item := dockerImage{Config: blobName(m.Config.Digest)}
+	for i := range layers {
+		d := digest.FromString(fmt.Sprint(i))
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d})
+		item.Layers = append(item.Layers, blobName(d))
+	}
+	raw, err := json.Marshal([]dockerImage{item})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("root")}
+	check := func(names int) uint64 {
+		var entries []ocispec.Descriptor
+		for i := range names {
+			entries = append(entries, layout.Named(root, fmt.Sprintf("r.io/a:v%d", i)))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		dc, err := newDockerCheck(raw, entries, MaxLinks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dc.add(layout.Node{Descriptor: root, Manifest: m})
+		if err := dc.check(raw); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if one, many := check(1), check(names); many > 2*one+names*10_000 {
+		t.Errorf("%d bytes for one name, %d for %d", one, many, names)
 	}
 }

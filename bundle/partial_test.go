@@ -1,7 +1,10 @@
 package bundle
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"testing"
 
@@ -128,6 +131,48 @@ func TestVerifyPlatforms(t *testing.T) {
 	arm := &VerifyOptions{Platforms: []ocispec.Platform{{OS: "linux", Architecture: "arm64"}}}
 	if _, _, err := verifyBytes(archive, arm); !errors.Is(err, layout.ErrUntrusted) {
 		t.Errorf("the platform that was asked for is missing, and the error is %v", err)
+	}
+}
+
+// countedFetches counts the fetches from a bundle.
+type countedFetches struct {
+	content
+	n int
+}
+
+func (c *countedFetches) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	c.n++
+	return c.content.Fetch(ctx, d)
+}
+
+// One index under many names is looked at once for its platforms.
+func TestPlatformsOfManyNames(t *testing.T) {
+	const many = 100
+	c := storagetest.NewContent()
+	var images []ocispec.Descriptor
+	for i := range many {
+		config := c.Add(ocispec.MediaTypeImageConfig, fmt.Appendf(nil, `{"os":"linux","architecture":"made%d"}`, i))
+		images = append(images, c.AddImage(config))
+	}
+	root := c.AddIndex(images...)
+	for i := range many {
+		c.Name(root, fmt.Sprintf("r.io/a:v%d", i))
+	}
+	r, err := openBytes(write(t, c, c.Index, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &countedFetches{content: r.content}
+	r.content = f
+	v, _, err := r.Verify(t.Context(), &VerifyOptions{Jobs: 1, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "made7"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if absent, err := v.Absent(); err != nil || len(absent) != many-1 {
+		t.Errorf("%d are left out, %v", len(absent), err)
+	}
+	if f.n > 5*len(c.Blobs) {
+		t.Errorf("%d fetches for %d blobs", f.n, len(c.Blobs))
 	}
 }
 

@@ -143,6 +143,7 @@ type sums map[digest.Digest]*sum
 type sum struct {
 	own      int64 // the manifest and its blobs
 	children []inner
+	leftOut  map[digest.Digest]bool // of the children
 	done     bool
 }
 
@@ -171,7 +172,10 @@ func (s sums) leave(parent digest.Digest, c layout.Child) {
 		return
 	}
 	e := s[parent]
-	e.children = slices.DeleteFunc(e.children, func(d inner) bool { return d.digest == c.Digest })
+	if e.leftOut == nil {
+		e.leftOut = map[digest.Digest]bool{}
+	}
+	e.leftOut[c.Digest] = true
 }
 
 func (s sums) total(d inner, manifest bool) int64 {
@@ -182,9 +186,11 @@ func (s sums) total(d inner, manifest bool) int64 {
 	if !e.done {
 		e.done = true
 		for _, c := range e.children {
-			e.own = saturate(e.own, s.total(c, true))
+			if !e.leftOut[c.digest] {
+				e.own = saturate(e.own, s.total(c, true))
+			}
 		}
-		e.children = nil
+		e.children, e.leftOut = nil, nil
 	}
 	return e.own
 }

@@ -215,8 +215,14 @@ func (r *Reader) narrow(ctx context.Context, platforms []ocispec.Platform, fault
 	if absent == nil {
 		absent = layout.Absent{}
 	}
+	selector, once := layout.Selector{Source: r.content, Platforms: platforms}, map[layout.Root]bool{}
 	for _, e := range r.index.Manifests {
-		sel, err := layout.Select(ctx, r.content, e, platforms)
+		root := layout.RootOf(e)
+		if once[root] {
+			continue
+		}
+		once[root] = true
+		sel, err := selector.Select(ctx, e)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -320,6 +326,10 @@ func (r *Reader) locate(ctx context.Context, rep *Report, faults *faultList) err
 	names := map[digest.Digest][]string{} // of the entries
 	for _, e := range r.index.Manifests {
 		names[e.Digest] = append(names[e.Digest], cmp.Or(layout.EntryName(e), e.Digest.String()))
+	}
+	for d, list := range names { // thousands of names may each have thousands of faults
+		slices.Sort(list)
+		names[d] = list[:min(len(list), MaxFaultArtifacts)]
 	}
 	for i := range rep.Faults {
 		f := &rep.Faults[i]

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -49,50 +50,82 @@ func CosignSubject(tag string) digest.Digest {
 // IsCosignTag reports whether an entry has the name of a tag of cosign's.
 func IsCosignTag(d ocispec.Descriptor) bool { return CosignSubject(tagOf(EntryName(d))) != "" }
 
+// MaxCompanions bounds what [Companions] finds: the tags of cosign's, each counted for each
+// entry that leads to what it belongs to. A thousand names of an image for ten platforms,
+// with a signature, an attestation and an SBOM of each, have 33,000.
+const MaxCompanions = 1_000_000
+
 // Companions finds the entries that are tags of cosign's: for each, by its place
 // in the list, the places of the entries of the same repository that lead to what
-// it belongs to. A companion may have companions in its turn.
+// it belongs to, in their order. A companion may have companions in its turn.
 //
-// Errors: those of src and of [Walker].
+// Errors: those of src and of [Graph], and [ClassLimit] over [MaxCompanions].
 func Companions(ctx context.Context, src Source, entries []ocispec.Descriptor) (map[int][]int, error) {
-	type key struct {
-		repository string
-		subject    digest.Digest
-	}
-	wanted := map[key][]int{} // companions, by what they belong to
+	// By what they belong to, and by repository: of a thousand names that lead to a
+	// thousand subjects few may be in the same one.
+	wanted := map[digest.Digest]map[string][]int{}
 	for i, e := range entries {
-		ref, err := ParseReference(EntryName(e))
-		if err != nil {
-			continue
-		}
-		if d := CosignSubject(ref.Tag); d != "" {
-			k := key{ref.Name(), d}
-			wanted[k] = append(wanted[k], i)
+		if ref, err := ParseReference(EntryName(e)); err == nil {
+			if d := CosignSubject(ref.Tag); d != "" {
+				addTo(wanted, d, ref.Name(), i)
+			}
 		}
 	}
 	out := map[int][]int{}
 	if len(wanted) == 0 {
 		return out, nil
 	}
+	var roots []ocispec.Descriptor // each once
+	names := map[Root]map[string][]int{}
 	for i, e := range entries {
 		ref, err := ParseReference(EntryName(e))
 		if err != nil {
 			continue
 		}
-		err = Walk(ctx, src, e, func(n Node) error {
-			if n.Kind != KindManifest {
-				return nil
+		root := RootOf(e)
+		if names[root] == nil {
+			roots = append(roots, e)
+		}
+		addTo(names, root, ref.Name(), i)
+	}
+	found := 0
+	g := Graph{Source: src}
+	for _, e := range roots {
+		here := names[RootOf(e)]
+		g.Visit = func(v Vertex) error {
+			there := wanted[v.Digest]
+			few := here
+			if len(there) < len(here) {
+				few = there
 			}
-			for _, c := range wanted[key{ref.Name(), n.Digest}] {
-				if c != i {
-					out[c] = append(out[c], i)
+			for repository := range few {
+				for _, c := range there[repository] {
+					if found += len(here[repository]); found > MaxCompanions {
+						return Errorf(ClassLimit, "tags of cosign's belong to more than %d entries, each counted for each tag", MaxCompanions)
+					}
+					for _, i := range here[repository] {
+						if c != i {
+							out[c] = append(out[c], i)
+						}
+					}
 				}
 			}
 			return nil
-		})
-		if err != nil {
+		}
+		g.Renew()
+		if err := g.Walk(ctx, e); err != nil {
 			return nil, err
 		}
 	}
+	for _, list := range out {
+		slices.Sort(list)
+	}
 	return out, nil
+}
+
+func addTo[K comparable](m map[K]map[string][]int, k K, repository string, i int) {
+	if m[k] == nil {
+		m[k] = map[string][]int{}
+	}
+	m[k][repository] = append(m[k][repository], i)
 }

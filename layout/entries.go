@@ -14,29 +14,19 @@ import (
 //
 // Errors: those of src and of [Walker].
 func Artifacts(ctx context.Context, src Source, entries []ocispec.Descriptor) (artifacts, referrers []ocispec.Descriptor, err error) {
-	entries, err = roots(ctx, src, ResolveNames(entries))
+	entries, subjects, err := roots(ctx, src, ResolveNames(entries))
 	if err != nil {
 		return nil, nil, err
 	}
-	type named struct {
-		name   string
-		digest digest.Digest
-	}
-	known := map[named]bool{}
+	known := setOf(entries)
 	for _, e := range entries {
-		known[named{EntryName(e), e.Digest}] = true
-	}
-	for _, e := range entries {
-		subject, err := SubjectOf(ctx, src, e)
-		if err != nil {
-			return nil, nil, err
-		}
+		subject := subjects[e.Digest]
 		switch name := EntryName(e); {
-		case subject == nil:
+		case subject == "" || !IsManifest(e.MediaType):
 			artifacts = append(artifacts, e)
 		case name == "":
 			referrers = append(referrers, e)
-		case known[named{name, subject.Digest}]:
+		case known[named{name, subject}]:
 			referrers = append(referrers, unnamed(e)) // hauler gives it the name of its subject
 		default:
 			artifacts = append(artifacts, e)
@@ -45,20 +35,44 @@ func Artifacts(ctx context.Context, src Source, entries []ocispec.Descriptor) (a
 	return artifacts, referrers, nil
 }
 
-func roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	inner := map[digest.Digest]bool{}
+// named is what tells entries apart.
+type named struct {
+	name   string
+	digest digest.Digest
+}
+
+func nameOf(d ocispec.Descriptor) named { return named{EntryName(d), d.Digest} }
+
+func setOf(entries []ocispec.Descriptor) map[named]bool {
+	out := make(map[named]bool, len(entries))
+	for _, e := range entries {
+		out[nameOf(e)] = true
+	}
+	return out
+}
+
+// roots leaves out what has no name and is listed in an index, and gives what the
+// manifests among the entries refer to.
+func roots(ctx context.Context, src Source, entries []ocispec.Descriptor) (out []ocispec.Descriptor, subjects map[digest.Digest]digest.Digest, err error) {
+	inner, listed := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for _, e := range entries {
+		listed[e.Digest] = true
+	}
+	subjects = map[digest.Digest]digest.Digest{}
 	w := Walker{Source: src, Visit: func(n Node) error {
 		if n.Kind == KindManifest {
+			if s := n.Manifest.Subject; s != nil && listed[n.Digest] {
+				subjects[n.Digest] = s.Digest
+			}
 			for _, c := range n.Manifest.Manifests {
 				inner[c.Digest] = true
 			}
 		}
 		return nil
 	}}
-	var out []ocispec.Descriptor
 	for _, e := range entries {
 		if err := w.Walk(ctx, e); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, e := range entries {
@@ -66,56 +80,49 @@ func roots(ctx context.Context, src Source, entries []ocispec.Descriptor) ([]oci
 			out = append(out, e)
 		}
 	}
-	return out, nil
+	return out, subjects, nil
 }
 
 // Attached gives those of the candidates that belong to a manifest below roots, or
 // to one that does, in their order: by their subject, as signatures and
 // attestations do, or as tags of cosign's in the repository of a root.
 //
-// Errors: those of src and of [Walker].
+// Errors: those of src and of [Graph].
 func Attached(ctx context.Context, src Source, roots, candidates []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	below := map[digest.Digest]bool{}
-	w := Walker{Source: src, Visit: func(n Node) error {
-		if n.Kind == KindManifest {
-			below[n.Digest] = true
-		}
+	var below []digest.Digest // of which it is not known yet what belongs to them
+	g := Graph{Source: src, Visit: func(v Vertex) error {
+		below = append(below, v.Digest)
 		return nil
 	}}
 	repositories := map[string]bool{}
 	for _, r := range roots {
-		if err := w.Walk(ctx, r); err != nil {
+		if err := g.Walk(ctx, r); err != nil {
 			return nil, err
 		}
 		repositories[repositoryOf(EntryName(r))] = true
 	}
-	subjects := make([]digest.Digest, len(candidates))
+	waiting := map[digest.Digest][]int{} // candidates, by what they belong to
 	for i, c := range candidates {
-		if d := CosignSubject(tagOf(EntryName(c))); d != "" {
-			if repositories[repositoryOf(EntryName(c))] {
-				subjects[i] = d
+		subject := CosignSubject(tagOf(EntryName(c)))
+		if subject == "" {
+			var err error
+			if subject, err = g.Subject(ctx, c); err != nil {
+				return nil, err
 			}
+		} else if !repositories[repositoryOf(EntryName(c))] {
 			continue
 		}
-		s, err := SubjectOf(ctx, src, c)
-		if err != nil {
-			return nil, err
-		}
-		if s != nil {
-			subjects[i] = s.Digest
-		}
+		waiting[subject] = append(waiting[subject], i)
 	}
 	taken := make([]bool, len(candidates))
-	for more := true; more; {
-		more = false
-		for i, c := range candidates {
-			if !taken[i] && subjects[i] != "" && below[subjects[i]] {
-				if err := w.Walk(ctx, c); err != nil {
-					return nil, err
-				}
-				taken[i], more = true, true
+	for ; len(below) > 0; below = below[1:] {
+		for _, i := range waiting[below[0]] {
+			if err := g.Walk(ctx, candidates[i]); err != nil {
+				return nil, err
 			}
+			taken[i] = true
 		}
+		delete(waiting, below[0])
 	}
 	var out []ocispec.Descriptor
 	for i, c := range candidates {

@@ -81,7 +81,7 @@ func (s Selection) Entry(name string, uncovered []digest.Digest) ocispec.Descrip
 	}
 	d := Named(s.Root, name)
 	d.Annotations[AnnotationPlatformOf] = s.Of.Digest.String()
-	if uncovered = slices.Concat(s.Left, uncovered); len(uncovered) > 0 {
+	if uncovered = slices.Concat(s.Left, uncovered[:min(len(uncovered), MaxUncovered)]); len(uncovered) > 0 {
 		d.Annotations[AnnotationUncovered] = JoinDigests(uncovered[:min(len(uncovered), MaxUncovered)])
 	}
 	return d
@@ -118,11 +118,62 @@ func PlatformOf(d ocispec.Descriptor) (index digest.Digest, uncovered []digest.D
 // Errors: [ClassMissing] with the platforms there are where none is wanted, those
 // of src and of [DecodeManifest].
 func Select(ctx context.Context, src Source, root ocispec.Descriptor, want []ocispec.Platform) (Selection, error) {
-	s := &selector{src: src, want: want, met: make([]bool, len(want)), carried: map[digest.Digest]bool{}, sel: Selection{Root: root, Absent: Absent{}}}
+	s := Selector{Source: src, Platforms: want}
+	return s.Select(ctx, root)
+}
+
+// MaxReread bounds the indexes that a [Selector] reads again because they lie below
+// several roots, in bytes, each counted with at least 64 KiB. Indexes in indexes are
+// rare, and those that several share rarer.
+const MaxReread = 64 << 20
+
+// Selector is [Select] for many artifacts, which may be one under many names or share
+// what is below them.
+//
+// It is for one goroutine.
+type Selector struct {
+	Source    Source
+	Platforms []ocispec.Platform
+
+	known   map[Root]Selection
+	configs map[digest.Digest]*ocispec.Platform // by manifest
+	indexes map[digest.Digest]bool              // that were read
+	reread  int64
+}
+
+// Select is the function of that name. Selections of one root share what they leave out.
+//
+// Errors: those of the function, and [ClassLimit] over [MaxReread].
+func (l *Selector) Select(ctx context.Context, root ocispec.Descriptor) (Selection, error) {
+	if sel, ok := l.known[RootOf(root)]; ok {
+		if sel.Of == nil {
+			sel.Root = root
+		} else {
+			sel.Of = &root
+		}
+		return sel, nil
+	}
+	if l.known == nil {
+		l.known, l.configs, l.indexes = map[Root]Selection{}, map[digest.Digest]*ocispec.Platform{}, map[digest.Digest]bool{}
+	}
+	s := &selector{
+		Selector: l, sel: Selection{Root: root, Absent: Absent{}}, met: make([]bool, len(l.Platforms)),
+		listed: map[string]bool{}, matches: map[digest.Digest]bool{}, carried: map[digest.Digest]bool{}, below: map[digest.Digest]bool{},
+	}
+	sel, err := s.root(ctx, root)
+	if err == nil {
+		l.known[RootOf(root)] = sel
+	}
+	return sel, err
+}
+
+// root makes the selection.
+func (s *selector) root(ctx context.Context, root ocispec.Descriptor) (Selection, error) {
+	want := s.Platforms
 	if len(want) == 0 {
 		return s.sel, nil
 	}
-	if p, ok := src.(Partial); ok {
+	if p, ok := s.Source.(Partial); ok {
 		var err error
 		if s.lacking, err = p.Absent(); err != nil {
 			return s.sel, err
@@ -157,18 +208,21 @@ func formatPlatforms(ps []ocispec.Platform) string {
 	return strings.Join(text, " or ")
 }
 
+// selector makes one selection.
 type selector struct {
-	src     Source
-	want    []ocispec.Platform
+	*Selector
 	lacking Absent // what the source is meant to lack
 	sel     Selection
 
-	met          []bool   // by wanted platform: something matched
-	have         []string // platforms that there are
+	met          []bool          // by wanted platform: something matched
+	have         []string        // platforms that there are
+	listed       map[string]bool // those among them
 	matched      []ocispec.Descriptor
-	others       bool // something that has no platform is carried
+	matches      map[digest.Digest]bool // those among them
+	others       bool                   // something that has no platform is carried
 	attestations []digest.Digest
 	carried      map[digest.Digest]bool
+	below        map[digest.Digest]bool // of indexes that were looked at: something at or below it is carried
 }
 
 // manifest reports whether anything at or below d is carried, attestations not
@@ -184,7 +238,16 @@ func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 	if depth > MaxIndexDepth {
 		return false, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d.Digest, MaxIndexDepth)
 	}
-	m, err := readManifest(ctx, s.src, d)
+	if below, ok := s.below[d.Digest]; ok {
+		return below, nil
+	}
+	if s.indexes[d.Digest] {
+		if s.reread += max(d.Size, 64<<10); s.reread > MaxReread {
+			return false, Errorf(ClassLimit, "indexes such as %s are listed in so many others that reading them again would take more than %d bytes", d.Digest, MaxReread)
+		}
+	}
+	s.indexes[d.Digest] = true
+	m, err := readManifest(ctx, s.Source, d)
 	if err != nil {
 		return false, err
 	}
@@ -219,6 +282,7 @@ func (s *selector) manifest(ctx context.Context, d ocispec.Descriptor, depth int
 	if below {
 		s.carried[d.Digest] = true
 	}
+	s.below[d.Digest] = below
 	return below, nil
 }
 
@@ -227,7 +291,7 @@ func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error
 	p := d.Platform
 	if p == nil {
 		var err error
-		if p, err = configPlatform(ctx, s.src, d); err != nil {
+		if p, err = s.configPlatform(ctx, d); err != nil {
 			return false, err
 		}
 	}
@@ -235,11 +299,11 @@ func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error
 		s.others, s.carried[d.Digest] = true, true
 		return true, nil
 	}
-	if text := FormatPlatform(p); !slices.Contains(s.have, text) {
-		s.have = append(s.have, text)
+	if text := FormatPlatform(p); !s.listed[text] {
+		s.have, s.listed[text] = append(s.have, text), true
 	}
 	ok := false
-	for i, w := range s.want {
+	for i, w := range s.Platforms {
 		if p.OS == anyOS {
 			w.OS = anyOS
 		}
@@ -249,15 +313,26 @@ func (s *selector) image(ctx context.Context, d ocispec.Descriptor) (bool, error
 	}
 	if ok {
 		s.carried[d.Digest] = true
-		if !slices.ContainsFunc(s.matched, func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }) {
-			s.matched = append(s.matched, d)
+		if !s.matches[d.Digest] {
+			s.matched, s.matches[d.Digest] = append(s.matched, d), true
 		}
 	}
 	return ok, nil
 }
 
 // configPlatform gives the platform that an image's config tells, and nil for what
-// is no image.
+// is no image. It reads each image once.
+func (l *Selector) configPlatform(ctx context.Context, d ocispec.Descriptor) (*ocispec.Platform, error) {
+	if p, ok := l.configs[d.Digest]; ok {
+		return p, nil
+	}
+	p, err := configPlatform(ctx, l.Source, d)
+	if err == nil {
+		l.configs[d.Digest] = p
+	}
+	return p, err
+}
+
 func configPlatform(ctx context.Context, src Source, d ocispec.Descriptor) (*ocispec.Platform, error) {
 	if !IsManifest(d.MediaType) {
 		return nil, nil

@@ -117,8 +117,12 @@ func (s *Store) Prune(ctx context.Context, forget ...string) (p Pruned, err erro
 		}); err != nil {
 			return p, err
 		}
+		stay := map[string]bool{}
+		for _, k := range kept {
+			stay[EntryName(k)] = true
+		}
 		for _, d := range slices.Concat(gone, tags) {
-			if !slices.ContainsFunc(kept, func(k ocispec.Descriptor) bool { return EntryName(k) == EntryName(d) }) {
+			if !stay[EntryName(d)] {
 				p.References = append(p.References, EntryName(d))
 			}
 		}
@@ -140,7 +144,13 @@ func (s *Store) tagsOf(ctx context.Context, gone, roots []ocispec.Descriptor) (r
 		}
 	}
 	belongs := map[string]bool{}
+	once := map[named]bool{} // roots in a repository
 	for _, g := range gone {
+		in := named{repositoryOf(EntryName(g)), g.Digest}
+		if once[in] {
+			continue
+		}
+		once[in] = true
 		found, err := Attached(ctx, s, []ocispec.Descriptor{g}, tags)
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)

@@ -48,7 +48,8 @@ func Take(ctx context.Context, src Partial, entries []ocispec.Descriptor, o *Tak
 	if err != nil {
 		return Taken{}, err
 	}
-	t := &taker{src: src, o: o, known: known, of: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}, taken: Taken{Absent: maps.Clone(known)}}
+	t := &taker{src: src, o: o, known: known, of: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}, selected: map[Root]bool{}, taken: Taken{Absent: maps.Clone(known)}}
+	t.selector, t.graph = Selector{Source: src, Platforms: o.Platforms}, Graph{Source: src}
 	if t.taken.Absent == nil {
 		t.taken.Absent = Absent{}
 	}
@@ -89,6 +90,10 @@ type taker struct {
 	of      map[digest.Digest]bool // indexes whose place one of their manifests takes
 	left    map[digest.Digest]bool // manifests that are left out for the platforms, these indexes too
 	taken   Taken
+
+	selector Selector
+	graph    Graph
+	selected map[Root]bool // what was selected of
 }
 
 // names completes the names of all entries that matter. What has none is named when
@@ -121,17 +126,20 @@ func (t *taker) asked(e ocispec.Descriptor) bool {
 }
 
 func (t *taker) root(ctx context.Context, e ocispec.Descriptor) error {
-	sel, err := Select(ctx, t.src, e, t.o.Platforms)
+	sel, err := t.selector.Select(ctx, e)
 	if err != nil {
 		return err
 	}
-	for d := range sel.Absent {
-		t.left[d] = true
-	}
-	if sel.Of != nil {
-		t.of[sel.Of.Digest], t.left[sel.Of.Digest] = true, true
-	} else {
-		maps.Copy(t.taken.Absent, sel.Absent)
+	if !t.selected[RootOf(e)] {
+		t.selected[RootOf(e)] = true
+		for d := range sel.Absent {
+			t.left[d] = true
+		}
+		if sel.Of != nil {
+			t.of[sel.Of.Digest], t.left[sel.Of.Digest] = true, true
+		} else {
+			maps.Copy(t.taken.Absent, sel.Absent)
+		}
 	}
 	full, err := CompleteName(e, t.o.Container)
 	if err != nil {
@@ -147,22 +155,35 @@ func (t *taker) share(ctx context.Context) error {
 	if len(t.taken.Selections) < 2 || len(t.taken.Absent) == len(t.known) {
 		return nil
 	}
-	var parts []Part
-	for i, sel := range t.taken.Selections {
-		left := Absent{}
-		if maps.Copy(left, t.known); sel.Of == nil {
-			maps.Copy(left, sel.Absent)
-		}
-		parts = append(parts, Part{WithAbsent(t.src, left), t.taken.Entries[i : i+1]})
+	// What is left out for the platforms are manifests.
+	type carried struct {
+		Root
+		whole bool
 	}
-	absent, _, err := Merge(ctx, parts...)
-	if err != nil {
-		return err
+	brought, left, once := map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[carried]bool{}
+	g := &t.graph
+	g.LeftOut = func(d digest.Digest) { left[d] = true }
+	g.Visit = func(v Vertex) error {
+		brought[v.Digest] = true
+		return nil
+	}
+	for i, sel := range t.taken.Selections {
+		if g.Without = nil; sel.Of == nil {
+			g.Without = sel.Absent
+		}
+		key := carried{RootOf(t.taken.Entries[i]), len(g.Without) == 0}
+		if once[key] {
+			continue
+		}
+		once[key] = true
+		g.Renew()
+		if err := g.Walk(ctx, t.taken.Entries[i]); err != nil {
+			return err
+		}
 	}
 	maps.DeleteFunc(t.taken.Absent, func(d digest.Digest, _ struct{}) bool {
-		_, still := absent[d]
 		_, before := t.known[d]
-		return !still && !before
+		return !before && (brought[d] || !left[d])
 	})
 	return nil
 }
@@ -181,17 +202,13 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 	if err != nil {
 		return err
 	}
-	has := func(list []ocispec.Descriptor, d ocispec.Descriptor) bool {
-		return slices.ContainsFunc(list, func(o ocispec.Descriptor) bool {
-			return o.Digest == d.Digest && EntryName(o) == EntryName(d)
-		})
-	}
+	has := setOf(attached)
 	uncovered := map[digest.Digest][]digest.Digest{} // by index
 	alone := false
 	for _, e := range tags {
 		subject := CosignSubject(tagOf(EntryName(e)))
 		switch {
-		case has(attached, e):
+		case has[nameOf(e)]:
 		case t.of[subject]:
 			uncovered[subject] = append(uncovered[subject], e.Digest)
 		case t.left[subject]: // it belongs to a platform that was not asked for
@@ -205,19 +222,21 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 		if attached, err = find(); err != nil {
 			return err
 		}
-		attached = slices.DeleteFunc(attached, func(d ocispec.Descriptor) bool { return has(t.taken.Entries, d) })
+		there := setOf(t.taken.Entries)
+		attached = slices.DeleteFunc(attached, func(d ocispec.Descriptor) bool { return there[nameOf(d)] })
+		has = setOf(attached)
 	}
 	subjects := map[digest.Digest]digest.Digest{} // of the referrers that belong to nothing here
 	for _, e := range referrers {
-		s, err := SubjectOf(ctx, t.src, e)
+		s, err := t.graph.Subject(ctx, e)
 		if err != nil {
 			return err
 		}
-		if has(attached, e) {
+		if has[nameOf(e)] {
 			continue
 		}
-		if subjects[e.Digest] = s.Digest; t.of[s.Digest] {
-			uncovered[s.Digest] = append(uncovered[s.Digest], e.Digest)
+		if subjects[e.Digest] = s; t.of[s] {
+			uncovered[s] = append(uncovered[s], e.Digest)
 		}
 	}
 	if t.o.NoReferrers {
@@ -240,21 +259,22 @@ func (t *taker) attach(ctx context.Context, referrers, tags []ocispec.Descriptor
 // orphan refuses a referrer that would be left out and that nobody has left out: what it
 // refers to is not there. subjects are those of the referrers in question.
 func (t *taker) orphan(subjects map[digest.Digest]digest.Digest, tags []ocispec.Descriptor) error {
-	out := maps.Clone(t.left) // what is left out for the platforms, and what belongs to it
-	for d := range t.taken.Absent {
-		out[d] = true
+	belongs := map[digest.Digest][]digest.Digest{}
+	for _, e := range tags {
+		subject := CosignSubject(EntryTag(e))
+		belongs[subject] = append(belongs[subject], e.Digest)
 	}
-	for more := true; more; {
-		more = false
-		for _, e := range tags {
-			if out[CosignSubject(EntryTag(e))] && !out[e.Digest] {
-				out[e.Digest], more = true, true
-			}
-		}
-		for d, s := range subjects {
-			if out[s] && !out[d] {
-				out[d], more = true, true
-			}
+	for d, s := range subjects {
+		belongs[s] = append(belongs[s], d)
+	}
+	out := map[digest.Digest]bool{} // what is left out for the platforms, and what belongs to it
+	todo := slices.Concat(slices.Collect(maps.Keys(t.left)), slices.Collect(maps.Keys(t.taken.Absent)))
+	for len(todo) > 0 {
+		d := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !out[d] {
+			out[d] = true
+			todo = append(todo, belongs[d]...)
 		}
 	}
 	for _, d := range slices.Sorted(maps.Keys(subjects)) {

@@ -8,6 +8,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// MaxPathSize bounds a manifest together with the indexes above it, in bytes. A walk has
+// all of them in memory, each at several times its size. Below an index as large as any
+// may be, there is room for a manifest of a megabyte.
+const MaxPathSize = 5 << 20
+
 // Node is a descriptor that a walk has come to.
 type Node struct {
 	ocispec.Descriptor
@@ -55,29 +60,52 @@ type visited struct {
 // type is one and for a blob otherwise.
 //
 // Errors: those of the source, of [DecodeManifest] and of the Visit function, and
-// [ClassGraph] for indexes nested over [MaxIndexDepth].
+// [ClassGraph] for indexes nested over [MaxIndexDepth], and [ClassLimit] for such as
+// have more than [MaxPathSize] bytes together.
 func (w *Walker) Walk(ctx context.Context, root ocispec.Descriptor) error {
 	if w.seen == nil {
 		w.seen = map[visited]struct{}{}
-		if p, ok := w.Source.(Partial); ok {
-			var err error
-			if w.absent, err = p.Absent(); err != nil {
-				return err
-			}
+		if err := w.begin(); err != nil {
+			return err
 		}
 	}
 	k := KindBlob
 	if IsManifest(root.MediaType) {
 		k = KindManifest
 	}
-	return w.walk(ctx, Child{root, k}, 0)
+	return w.walk(ctx, Child{root, k}, lineage{})
 }
 
-func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
+// begin asks the source what it is meant to lack.
+func (w *Walker) begin() (err error) {
+	if p, ok := w.Source.(Partial); ok {
+		w.absent, err = p.Absent()
+	}
+	return err
+}
+
+// lacks reports whether the source is meant to lack a child of a manifest.
+func (w *Walker) lacks(parent ocispec.Descriptor, c Child) bool {
+	_, out := w.absent[c.Digest]
+	return out && MayBeAbsent(parent, c)
+}
+
+func keyOf(c Child) visited {
 	key := visited{digest: c.Digest, size: c.Size}
 	if c.Kind == KindManifest {
 		key.as = uint8(slices.Index(manifestTypes, c.MediaType) + 1)
 	}
+	return key
+}
+
+// lineage is what lies above a node, and the node itself.
+type lineage struct {
+	depth int
+	bytes int64 // in the manifests
+}
+
+func (w *Walker) walk(ctx context.Context, c Child, at lineage) error {
+	key := keyOf(c)
 	if _, ok := w.seen[key]; ok {
 		return nil
 	}
@@ -85,7 +113,8 @@ func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
 	if c.Kind != KindManifest {
 		return w.Visit(Node{Descriptor: c.Descriptor, Kind: c.Kind})
 	}
-	n, err := w.read(ctx, c, depth)
+	at.bytes += c.Size
+	n, err := w.read(ctx, c, at)
 	if err != nil {
 		if w.Fault == nil || ctx.Err() != nil {
 			return err
@@ -96,25 +125,28 @@ func (w *Walker) walk(ctx context.Context, c Child, depth int) error {
 		return err
 	}
 	for _, child := range n.Manifest.Children() {
-		if _, out := w.absent[child.Digest]; out && MayBeAbsent(n.Descriptor, child) {
+		if w.lacks(n.Descriptor, child) {
 			if w.LeftOut != nil {
 				w.LeftOut(n.Descriptor, child)
 			}
 			continue
 		}
-		if err := w.walk(ctx, child, depth+1); err != nil {
+		if err := w.walk(ctx, child, lineage{at.depth + 1, at.bytes}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Walker) read(ctx context.Context, c Child, depth int) (Node, error) {
+func (w *Walker) read(ctx context.Context, c Child, at lineage) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
 	}
-	if depth > MaxIndexDepth {
-		return Node{}, Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", c.Digest, MaxIndexDepth)
+	if err := checkDepth(c.Digest, at.depth); err != nil {
+		return Node{}, err
+	}
+	if at.bytes > MaxPathSize && c.Size <= MaxManifestSize {
+		return Node{}, Errorf(ClassLimit, "manifest %s and the indexes above it have more than %d bytes", c.Digest, MaxPathSize)
 	}
 	raw, err := readInto(ctx, w.Source, c.Descriptor, w.raw)
 	if err != nil {
@@ -126,6 +158,13 @@ func (w *Walker) read(ctx context.Context, c Child, depth int) (Node, error) {
 		return Node{}, err
 	}
 	return Node{Descriptor: c.Descriptor, Kind: c.Kind, Manifest: m, Raw: raw}, nil
+}
+
+func checkDepth(d digest.Digest, depth int) error {
+	if depth > MaxIndexDepth {
+		return Errorf(ClassGraph, "manifest %s is nested deeper than %d indexes", d, MaxIndexDepth)
+	}
+	return nil
 }
 
 // Walk visits the graph below one root, each digest once. See [Walker].

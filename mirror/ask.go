@@ -133,7 +133,7 @@ func (a *Planned) askManifests(ctx context.Context) error {
 		if root && a.tagBrings() {
 			continue
 		}
-		ok, err := a.repo.Manifests().Exists(ctx, m)
+		ok, err := a.repo.Manifests().Exists(ctx, *m)
 		if err != nil {
 			return err
 		}

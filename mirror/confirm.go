@@ -74,7 +74,7 @@ func (r *pusher) settle(ctx context.Context, a *Planned, rep *ArtifactReport) er
 	rep.Status = StatusPushed
 	for i, m := range a.manifests {
 		if a.present[i] {
-			if err := r.manifest(ctx, a, m, m.Digest.String()); err != nil {
+			if err := r.manifest(ctx, a, *m, m.Digest.String()); err != nil {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func (r *pusher) confirm(ctx context.Context, a *Planned, sent bool) (*Fidelity,
 			f.Manifests++
 			continue
 		}
-		switch ok, err := comesBack(ctx, a.repo, m); {
+		switch ok, err := comesBack(ctx, a.repo, *m); {
 		case err != nil:
 			return f, fmt.Errorf("read back %s: %w", m.Digest, err)
 		case ok:
@@ -185,23 +185,26 @@ func comesBack(ctx context.Context, repo *repository, m ocispec.Descriptor) (boo
 }
 
 func (r *pusher) confirmReferrers(ctx context.Context, a *Planned, f *Fidelity) error {
-	done := map[digest.Digest]bool{}
+	of := map[digest.Digest][]ocispec.Descriptor{}
+	for _, o := range a.referrers {
+		of[o.subject] = append(of[o.subject], o.Descriptor)
+	}
 	for _, first := range a.referrers {
-		subject := first.subject
-		if done[subject.Digest] {
+		subject := ocispec.Descriptor{Digest: first.subject}
+		mine := of[subject.Digest]
+		if mine == nil {
 			continue
 		}
-		done[subject.Digest] = true
+		delete(of, subject.Digest)
 		list, err := listReferrers(ctx, r.client, a.Reference.Registry, a.Reference.Repository, subject)
 		if err != nil {
 			return fmt.Errorf("read back what refers to %s: %w", subject.Digest, err)
 		}
-		mine := slices.DeleteFunc(slices.Clone(a.referrers), func(o referrer) bool { return o.subject.Digest != subject.Digest })
 		again := false
 		for _, o := range mine {
 			if list.via[o.Digest] == "" && !r.readOnly {
 				again = true
-				if err := r.manifest(ctx, a, o.Descriptor, o.Digest.String()); err != nil {
+				if err := r.manifest(ctx, a, o, o.Digest.String()); err != nil {
 					return err
 				}
 			}

@@ -10,8 +10,9 @@ import (
 	"github.com/airdeck/airdeck/layout"
 )
 
-// gather walks one artifact and what refers to it.
-func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Digest][]referrer) error {
+// gather finds out what an artifact and what refers to it consist of, and notes it for
+// its repository.
+func (p *Plan) gather(ctx context.Context, a *Planned, g *gatherer) error {
 	name := a.Reference.Name()
 	if a.repo = p.repos[name]; a.repo == nil {
 		repo, err := p.client.repository(ctx, a.Reference.Registry, a.Reference.Repository)
@@ -21,78 +22,107 @@ func (p *Plan) gather(ctx context.Context, a *Planned, attached map[digest.Diges
 		a.repo = &repository{Repository: repo, blobs: map[digest.Digest]*blobState{}}
 		p.repos[name] = a.repo
 	}
-	a.absent, a.untagged = layout.Absent{}, map[digest.Digest]bool{}
-	g := &gatherer{a: a, src: p.src, manifests: map[digest.Digest]bool{}, blobs: map[digest.Digest]bool{}}
-	if err := g.add(ctx, a.Descriptor); err != nil {
+	var err error
+	if a.gathered, err = g.below(ctx, a.Descriptor); err != nil {
 		return fmt.Errorf("%s: %w", a.Source, err)
 	}
 	if len(a.manifests) == 0 {
 		return layout.Errorf(layout.ClassMediaType, "%s is a %q, which no registry takes as an artifact", a.Source, a.Descriptor.MediaType)
 	}
-	for i := 0; i < len(a.manifests); i++ { //nolint:intrange // the list grows as referrers of referrers come
-		for _, r := range attached[a.manifests[i].Digest] {
-			if g.manifests[r.Digest] {
-				continue
-			}
-			a.referrers = append(a.referrers, r)
-			if err := g.add(ctx, r.Descriptor); err != nil {
-				return fmt.Errorf("%s: %w", a.Source, err)
-			}
+	if err := p.count(len(a.manifests) + len(a.blobs) + len(a.absent)); err != nil {
+		return err
+	}
+	for i, d := range a.blobs {
+		if a.repo.blobs[d] == nil {
+			a.repo.blobs[d] = &blobState{size: a.sizes[i]}
 		}
 	}
 	a.present = make([]bool, len(a.manifests))
-	if p.planned += len(a.manifests) + len(a.blobs); p.planned > MaxPlanned {
-		return layout.Errorf(layout.ClassLimit, "the artifacts have more than %d manifests and blobs, each counted for each of them: mirror fewer at once", MaxPlanned)
+	return nil
+}
+
+// gatherer lists what artifacts need. What is one under many names is listed once.
+type gatherer struct {
+	graph    layout.Graph
+	attached map[digest.Digest][]referrer // by subject
+	known    map[layout.Root]*gathered
+	listed   map[layout.Root]*ocispec.Descriptor // manifests: thousands of artifacts may list the same
+}
+
+func newGatherer(src layout.Source) *gatherer {
+	return &gatherer{
+		graph: layout.Graph{Source: src, Blobs: true}, attached: map[digest.Digest][]referrer{},
+		known: map[layout.Root]*gathered{}, listed: map[layout.Root]*ocispec.Descriptor{},
+	}
+}
+
+// bySubject reads what each referrer refers to.
+func (g *gatherer) bySubject(ctx context.Context, all []ocispec.Descriptor) error {
+	once := map[digest.Digest]bool{}
+	for _, d := range all {
+		if once[d.Digest] {
+			continue
+		}
+		once[d.Digest] = true
+		subject, err := g.graph.Subject(ctx, d)
+		if err != nil {
+			return err
+		}
+		if subject == "" {
+			return layout.Errorf(layout.ClassName, "the entry %s has no reference and refers to nothing: it does not say where it belongs", d.Digest)
+		}
+		g.attached[subject] = append(g.attached[subject], referrer{d, subject})
 	}
 	return nil
 }
 
-// gatherer lists what an artifact needs, children before parents.
-type gatherer struct {
-	a                *Planned
-	src              layout.Source
-	manifests, blobs map[digest.Digest]bool
-}
-
-func (g *gatherer) add(ctx context.Context, root ocispec.Descriptor) error {
-	nodes := map[digest.Digest]layout.Node{}
-	w := layout.Walker{
-		Source: g.src,
-		Visit: func(n layout.Node) error {
-			switch {
-			case n.Kind == layout.KindManifest:
-				n.Raw = nil
-				nodes[n.Digest] = n
-			case !g.blobs[n.Digest]:
-				g.blobs[n.Digest] = true
-				g.a.blobs = append(g.a.blobs, n.Digest)
-				if g.a.repo.blobs[n.Digest] == nil {
-					g.a.repo.blobs[n.Digest] = &blobState{size: n.Size}
-				}
-			}
-			return nil
-		},
-		LeftOut: func(_ ocispec.Descriptor, c layout.Child) { g.a.absent[c.Digest] = struct{}{} },
+// below lists what is below root, children before parents, and then what refers to
+// that, with what is below it.
+func (g *gatherer) below(ctx context.Context, root ocispec.Descriptor) (*gathered, error) {
+	if c := g.known[layout.RootOf(root)]; c != nil {
+		return c, nil
 	}
-	if err := w.Walk(ctx, root); err != nil {
-		return err
+	c := &gathered{untagged: map[digest.Digest]bool{}, absent: layout.Absent{}}
+	manifests, blobs := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	g.graph.Visit = func(v layout.Vertex) error {
+		if v.Kind != layout.KindManifest && !blobs[v.Digest] {
+			blobs[v.Digest] = true
+			c.blobs, c.sizes = append(c.blobs, v.Digest), append(c.sizes, v.Size)
+		}
+		return nil
 	}
 	// A manifest that two indexes share comes before both.
-	var visit func(d digest.Digest)
-	visit = func(d digest.Digest) {
-		n, ok := nodes[d]
-		if !ok || g.manifests[d] {
+	g.graph.Leave = func(v layout.Vertex) {
+		if manifests[v.Digest] {
 			return
 		}
-		g.manifests[d] = true
-		for _, c := range n.Manifest.Manifests {
-			visit(c.Digest)
+		manifests[v.Digest] = true
+		d := ocispec.Descriptor{MediaType: v.MediaType, Digest: v.Digest, Size: v.Size}
+		root := layout.RootOf(d)
+		if g.listed[root] == nil {
+			g.listed[root] = &d
 		}
-		g.a.manifests = append(g.a.manifests, ocispec.Descriptor{MediaType: n.MediaType, Digest: n.Digest, Size: n.Size})
-		if s := n.Manifest.Subject; s != nil && len(s.Digest.Encoded()) > maxTagged {
-			g.a.untagged[n.Digest] = true
+		c.manifests = append(c.manifests, g.listed[root])
+		if v.Subject != "" && len(v.Subject.Encoded()) > maxTagged {
+			c.untagged[v.Digest] = true
 		}
 	}
-	visit(root.Digest)
-	return nil
+	g.graph.LeftOut = func(d digest.Digest) { c.absent[d] = struct{}{} }
+	g.graph.Renew()
+	if err := g.graph.Walk(ctx, root); err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(c.manifests); i++ { //nolint:intrange // the list grows as referrers of referrers come
+		for _, r := range g.attached[c.manifests[i].Digest] {
+			if manifests[r.Digest] {
+				continue
+			}
+			c.referrers = append(c.referrers, r)
+			if err := g.graph.Walk(ctx, r.Descriptor); err != nil {
+				return nil, err
+			}
+		}
+	}
+	g.known[layout.RootOf(root)] = c
+	return c, nil
 }

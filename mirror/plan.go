@@ -13,9 +13,9 @@ import (
 	"github.com/airdeck/airdeck/layout"
 )
 
-// MaxPlanned bounds the manifests and blobs of all artifacts of a plan, each counted for
-// each of them: thousands of names for one manifest of thousands of blobs fit into a
-// small file, and each is asked for.
+// MaxPlanned bounds the manifests and blobs of all artifacts of a plan, and what of them is
+// left out or belongs to others, each counted for each of them: thousands of names for
+// one manifest of thousands of blobs fit into a small file, and each is asked for.
 const MaxPlanned = 3_000_000
 
 // PlanOptions are the options of [Client.Plan]. nil stands for the defaults.
@@ -57,23 +57,29 @@ type Planned struct {
 	Tag      TagState      // TagNew or TagSame by the manifest, where the target has no tag
 	Existing digest.Digest // what the tag names, where it is TagMoved
 
-	repo      *repository
-	manifests []ocispec.Descriptor   // what has to be there before the tag is set, children before parents
-	present   []bool                 // by manifest: the registry has it
-	blobs     []digest.Digest        // each once
-	referrers []referrer             // those among the manifests that refer to others
-	untagged  map[digest.Digest]bool // those that refer to what has a longer digest than a tag may
-	absent    layout.Absent          // what of it is left out
+	repo *repository
+	*gathered
+	present []bool // by manifest: the registry has it
 
 	// Tags of cosign's hang on the artifacts of their repository that have what they
 	// belong to.
 	companions, subjects []*Planned
 }
 
+// gathered is what an artifact leads to, whatever its name.
+type gathered struct {
+	manifests []*ocispec.Descriptor  // what has to be there before the tag is set, children before parents
+	blobs     []digest.Digest        // each once
+	sizes     []int64                // of the blobs
+	referrers []referrer             // those among the manifests that refer to others
+	untagged  map[digest.Digest]bool // those that refer to what has a longer digest than a tag may
+	absent    layout.Absent          // what of it is left out
+}
+
 // referrer is a manifest and what it refers to.
 type referrer struct {
 	ocispec.Descriptor
-	subject ocispec.Descriptor
+	subject digest.Digest
 }
 
 // repository is a repository at the destination, and what is known of it.
@@ -133,21 +139,23 @@ func (c *Client) Plan(ctx context.Context, src layout.Source, targets []Target, 
 	if p.jobs <= 0 {
 		p.jobs = DefaultJobs
 	}
-	attached, err := bySubject(ctx, src, o.Referrers)
-	if err != nil {
+	g := newGatherer(src)
+	if err := g.bySubject(ctx, o.Referrers); err != nil {
 		return nil, err
 	}
 	for _, t := range targets {
 		a := &Planned{Target: t}
 		p.Artifacts = append(p.Artifacts, a)
-		if err := p.gather(ctx, a, attached); err != nil {
+		if err := p.gather(ctx, a, g); err != nil {
 			return nil, err
 		}
 	}
 	if err := p.orphans(o.Referrers); err != nil {
 		return nil, err
 	}
-	p.link()
+	if err := p.link(); err != nil {
+		return nil, err
+	}
 	p.share()
 	return p, p.ask(ctx)
 }
@@ -168,26 +176,51 @@ func (p *Plan) share() {
 }
 
 // link finds the companions.
-func (p *Plan) link() {
+//
+// Error: [layout.ClassLimit] over [MaxPlanned].
+func (p *Plan) link() error {
 	type place struct {
 		repo   *repository
 		digest digest.Digest
 	}
-	holders := map[place][]*Planned{}
+	holders := map[place][]*Planned{} // of what something belongs to
+	for _, a := range p.Artifacts {
+		if d := layout.CosignSubject(a.Reference.Tag); d != "" {
+			holders[place{a.repo, d}] = nil
+		}
+	}
+	if len(holders) == 0 {
+		return nil
+	}
 	for _, a := range p.Artifacts {
 		for _, m := range a.manifests {
 			k := place{a.repo, m.Digest}
-			holders[k] = append(holders[k], a)
+			if list, ok := holders[k]; ok {
+				holders[k] = append(list, a)
+			}
 		}
 	}
 	for _, a := range p.Artifacts {
 		for _, s := range holders[place{a.repo, layout.CosignSubject(a.Reference.Tag)}] {
-			if s != a {
-				a.subjects = append(a.subjects, s)
-				s.companions = append(s.companions, a)
+			if s == a {
+				continue
 			}
+			if err := p.count(1); err != nil {
+				return err
+			}
+			a.subjects = append(a.subjects, s)
+			s.companions = append(s.companions, a)
 		}
 	}
+	return nil
+}
+
+// count adds to what is planned.
+func (p *Plan) count(n int) error {
+	if p.planned += n; p.planned > MaxPlanned {
+		return layout.Errorf(layout.ClassLimit, "the artifacts have more than %d manifests and blobs, each counted for each of them: mirror fewer at once", MaxPlanned)
+	}
+	return nil
 }
 
 // groups gives the artifacts that hang together, each group in an order in which
@@ -217,22 +250,6 @@ func (p *Plan) groups() [][]*Planned {
 		}
 	}
 	return out
-}
-
-// bySubject reads what each referrer refers to.
-func bySubject(ctx context.Context, src layout.Source, all []ocispec.Descriptor) (map[digest.Digest][]referrer, error) {
-	out := map[digest.Digest][]referrer{}
-	for _, d := range all {
-		subject, err := layout.SubjectOf(ctx, src, d)
-		if err != nil {
-			return nil, err
-		}
-		if subject == nil {
-			return nil, layout.Errorf(layout.ClassName, "the entry %s has no reference and refers to nothing: it does not say where it belongs", d.Digest)
-		}
-		out[subject.Digest] = append(out[subject.Digest], referrer{d, *subject})
-	}
-	return out, nil
 }
 
 // orphans finds referrers whose subject goes nowhere.

@@ -250,7 +250,7 @@ func (r *pusher) content(ctx context.Context, a *Planned) error {
 	}
 	for i, m := range a.manifests {
 		if !a.present[i] && (m.Digest != a.Descriptor.Digest || !a.tagBrings()) {
-			if err := r.manifest(ctx, a, m, m.Digest.String()); err != nil {
+			if err := r.manifest(ctx, a, *m, m.Digest.String()); err != nil {
 				return err
 			}
 		}
@@ -284,12 +284,11 @@ func (r *pusher) tag(ctx context.Context, a *Planned, rows map[*Planned]*Artifac
 // hadReferrers reports whether the registry had manifests that refer to others before
 // anything was sent.
 func (a *Planned) hadReferrers() bool {
+	there := map[digest.Digest]bool{}
 	for i, m := range a.manifests {
-		if a.present[i] && slices.ContainsFunc(a.referrers, func(o referrer) bool { return o.Digest == m.Digest }) {
-			return true
-		}
+		there[m.Digest] = a.present[i]
 	}
-	return false
+	return slices.ContainsFunc(a.referrers, func(o referrer) bool { return there[o.Digest] })
 }
 
 // stillFree looks at a tag once more: the uploads may have taken hours. Between

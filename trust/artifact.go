@@ -16,6 +16,11 @@ import (
 // write to a repository can add any number; cosign reads as many of one manifest.
 const MaxSignatures = 1000
 
+// MaxCarried bounds the signatures and attestations of all artifacts together, each
+// counted for each artifact that carries it. A thousand names of one image, with fifty
+// of them, have as many.
+const MaxCarried = 50_000
+
 // State is what is known of an artifact, or of one signature.
 type State string
 
@@ -73,29 +78,85 @@ type Artifact struct {
 // part is a manifest or an index of an artifact, and what hangs on it.
 type part struct {
 	ocispec.Descriptor
-	candidates []candidate
+	candidates []*candidate
+}
+
+// examiner examines artifacts. What is one under many names it examines once.
+type examiner struct {
+	src     layout.Source
+	known   map[question]Artifact
+	carried int // signatures, of all artifacts
+}
+
+// question is what the state of an artifact depends on.
+type question struct {
+	rule *rule
+	root layout.Root
+	tags digest.Digest // over cosign's tags that belong to it, and what they name
+}
+
+// artifact finds out what is known of an artifact, by its place.
+//
+// Errors: those of src.
+func (x *examiner) artifact(ctx context.Context, r *rule, s *sorter, i int, e ocispec.Descriptor) (Artifact, error) {
+	tags := digest.SHA256.Digester()
+	for _, c := range s.byArtifact[i] {
+		fmt.Fprintf(tags.Hash(), "%s%s %s\n", c.subject, c.ending, c.Digest)
+	}
+	q := question{r, layout.RootOf(e), tags.Digest()}
+	a, ok := x.known[q]
+	if !ok {
+		parts, err := s.parts(ctx, i, e)
+		if err != nil {
+			return a, err
+		}
+		if a, err = x.examine(ctx, r, parts); err != nil {
+			return a, err
+		}
+		x.known[q] = a
+	} else if len(a.Signatures) > MaxCarried-x.carried {
+		return x.noMore(a.Digest, r), nil
+	}
+	x.carried += len(a.Signatures)
+	return a, nil
+}
+
+// noMore is an artifact whose signatures are over the limit of all artifacts, as are
+// those of the artifacts behind it.
+func (x *examiner) noMore(d digest.Digest, r *rule) Artifact {
+	x.carried = MaxCarried
+	return tooMany(d, r, "all artifacts together carry", MaxCarried)
+}
+
+// tooMany is an artifact that has more signatures than are looked at.
+func tooMany(d digest.Digest, r *rule, who string, most int) Artifact {
+	a := Artifact{Digest: d, State: Unchecked, Why: fmt.Sprintf("%s more than %d signatures", who, most)}
+	if len(r.demands()) > 0 {
+		a.State, a.Class = Invalid, layout.ClassLimit
+	}
+	return a
 }
 
 // examine finds out what is known of an artifact. The first part is the artifact.
 //
 // Errors: those of src.
-func examine(ctx context.Context, src layout.Source, r *rule, parts []part) (Artifact, error) {
+func (x *examiner) examine(ctx context.Context, r *rule, parts []part) (Artifact, error) {
 	a := Artifact{Digest: parts[0].Digest}
 	demands := r.demands()
 	var all []carried
 	root := 0 // how many of them are over the artifact itself
 	for i, p := range parts {
 		for _, c := range p.candidates {
-			some, err := c.list(ctx, src, p.Descriptor)
+			some, err := c.list(ctx, x.src, p.Descriptor)
 			if err != nil {
 				return a, err
 			}
 			if all = append(all, some...); len(all) > MaxSignatures {
-				a.Why = fmt.Sprintf("it carries more than %d signatures", MaxSignatures)
-				if a.State = Unchecked; len(demands) > 0 {
-					a.State, a.Class = Invalid, layout.ClassLimit
-				}
-				return a, nil
+				x.carried += MaxSignatures // so many were read
+				return tooMany(a.Digest, r, "it carries", MaxSignatures), nil
+			}
+			if len(all) > MaxCarried-x.carried {
+				return x.noMore(a.Digest, r), nil
 			}
 		}
 		if i == 0 {
@@ -113,7 +174,7 @@ func examine(ctx context.Context, src layout.Source, r *rule, parts []part) (Art
 	}
 	t := &tally{rule: r, demands: demands}
 	for i, c := range all {
-		s, err := t.check(ctx, src, c, i < root)
+		s, err := t.check(ctx, x.src, c, i < root)
 		if err != nil {
 			return a, err
 		}

@@ -44,8 +44,17 @@ var statementTypes = map[string]bool{
 // candidate is a manifest that belongs to another, and may hold signatures over it.
 type candidate struct {
 	ocispec.Descriptor
-	ending string // of cosign's tag, such as .sig, and "" for a referrer
+	ending  string        // of cosign's tag, such as .sig, and "" for a referrer
+	subject digest.Digest // that cosign's tag names
 }
+
+// candidateKey is what the signatures depend on that a candidate holds.
+type candidateKey struct {
+	digest digest.Digest
+	ending string
+}
+
+func (c candidate) key() candidateKey { return candidateKey{c.Digest, c.ending} }
 
 // carried is a signature as it is carried: a layer of a manifest. Nothing of it has
 // been believed yet.

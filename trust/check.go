@@ -45,35 +45,37 @@ func (r *Report) Err() error {
 // and what the policy says to that. A nil Policy, and one without rules, says
 // nothing: what is carried is [Unchecked], and all is allowed.
 //
-// Errors: those of src, of [layout.Artifacts] and of [layout.Companions]. That an
-// artifact is denied is none: see [Report.Err].
+// Errors: those of src, of [layout.Artifacts], of [layout.Companions] and of
+// [layout.Graph]; over a limit of these, [layout.ErrUntrusted]. That an artifact is denied
+// is none: see [Report.Err].
 func (p *Policy) Check(ctx context.Context, src layout.Partial, entries []ocispec.Descriptor) (*Report, error) {
 	entries = layout.ResolveNames(entries)
 	if !p.HasRules() && !mayCarry(entries) {
 		return unsigned(entries), nil
 	}
+	report, err := p.check(ctx, src, entries)
+	if err != nil && layout.ClassOf(err) == layout.ClassLimit {
+		err = fmt.Errorf("%w: %w", layout.ErrUntrusted, err)
+	}
+	return report, err
+}
+
+func (p *Policy) check(ctx context.Context, src layout.Partial, entries []ocispec.Descriptor) (*Report, error) {
 	artifacts, referrers, err := layout.Artifacts(ctx, src, entries)
 	if err != nil {
 		return nil, err
 	}
-	s := &sorter{src: src, bySubject: map[digest.Digest][]candidate{}, byArtifact: map[int][]ocispec.Descriptor{}}
+	s := newSorter(src)
 	if artifacts, err = s.companions(ctx, artifacts); err != nil {
 		return nil, err
 	}
-	for _, e := range referrers {
-		subject, err := layout.SubjectOf(ctx, src, e)
-		if err != nil {
-			return nil, err
-		}
-		s.bySubject[subject.Digest] = append(s.bySubject[subject.Digest], candidate{Descriptor: e})
+	if err := s.referrers(ctx, referrers); err != nil {
+		return nil, err
 	}
 	report := &Report{Artifacts: make([]Artifact, 0, len(artifacts))}
+	x := &examiner{src: src, known: map[question]Artifact{}}
 	for i, e := range artifacts {
-		parts, err := s.parts(ctx, i, e)
-		if err != nil {
-			return nil, err
-		}
-		a, err := p.judge(ctx, src, layout.EntryName(e), parts)
+		a, err := p.judge(ctx, x, s, i, e)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", cmp.Or(layout.EntryName(e), e.Digest.String()), err)
 		}
@@ -105,9 +107,10 @@ func unsigned(entries []ocispec.Descriptor) *Report {
 }
 
 // judge examines an artifact by the rule for its name.
-func (p *Policy) judge(ctx context.Context, src layout.Source, name string, parts []part) (Artifact, error) {
+func (p *Policy) judge(ctx context.Context, x *examiner, s *sorter, i int, e ocispec.Descriptor) (Artifact, error) {
+	name := layout.EntryName(e)
 	r, matched := p.ruleFor(name)
-	a, err := examine(ctx, src, r, parts)
+	a, err := x.artifact(ctx, r, s, i, e)
 	if err != nil {
 		return a, err
 	}
@@ -132,8 +135,49 @@ func (p *Policy) judge(ctx context.Context, src layout.Source, name string, part
 // sorter finds out what belongs to what.
 type sorter struct {
 	src        layout.Source
-	bySubject  map[digest.Digest][]candidate
-	byArtifact map[int][]ocispec.Descriptor // tags of cosign's, by the place of what they belong to
+	graph      layout.Graph
+	bySubject  map[digest.Digest][]*candidate // those that hold signatures
+	byArtifact map[int][]*candidate           // tags of cosign's that do, by the place of what they belong to
+	holding    map[candidateKey]bool          // whether a candidate holds any
+}
+
+func newSorter(src layout.Source) *sorter {
+	return &sorter{
+		src: src, graph: layout.Graph{Source: src},
+		bySubject: map[digest.Digest][]*candidate{}, byArtifact: map[int][]*candidate{}, holding: map[candidateKey]bool{},
+	}
+}
+
+// holds reports whether a candidate holds signatures. It may belong to thousands of
+// artifacts, and is read once for that.
+func (s *sorter) holds(ctx context.Context, c *candidate) (bool, error) {
+	if has, ok := s.holding[c.key()]; ok {
+		return has, nil
+	}
+	list, err := c.list(ctx, s.src, ocispec.Descriptor{})
+	if err == nil {
+		s.holding[c.key()] = len(list) > 0
+	}
+	return len(list) > 0, err
+}
+
+// referrers notes what the referrers that hold signatures refer to.
+func (s *sorter) referrers(ctx context.Context, entries []ocispec.Descriptor) error {
+	for _, e := range entries {
+		subject, err := s.graph.Subject(ctx, e)
+		if err != nil {
+			return err
+		}
+		c := &candidate{Descriptor: e}
+		has, err := s.holds(ctx, c)
+		if err != nil {
+			return err
+		}
+		if has {
+			s.bySubject[subject] = append(s.bySubject[subject], c)
+		}
+	}
+	return nil
 }
 
 // companions takes from the artifacts the tags of cosign's that belong to another
@@ -167,40 +211,53 @@ func (s *sorter) companions(ctx context.Context, entries []ocispec.Descriptor) (
 			}
 		}
 	}
+	holders := map[int]*candidate{} // tags that hold signatures
+	for c := range owners {
+		tag := layout.EntryTag(entries[c])
+		t := &candidate{Descriptor: entries[c], subject: layout.CosignSubject(tag), ending: path.Ext(tag)}
+		has, err := s.holds(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			holders[c] = t
+		}
+	}
 	var out []ocispec.Descriptor
 	for i, e := range entries {
 		if belongs[i] {
 			continue
 		}
 		for _, c := range owned[i] {
-			s.byArtifact[len(out)] = append(s.byArtifact[len(out)], entries[c])
+			if t := holders[c]; t != nil {
+				s.byArtifact[len(out)] = append(s.byArtifact[len(out)], t)
+			}
 		}
 		out = append(out, e)
 	}
 	return out, nil
 }
 
-// parts gives the manifests and indexes of an artifact, itself first, with what
-// hangs on each.
+// parts gives the manifests and indexes of an artifact that signatures hang on, itself
+// first.
 func (s *sorter) parts(ctx context.Context, i int, root ocispec.Descriptor) ([]part, error) {
-	tags := map[digest.Digest][]candidate{}
-	for _, e := range s.byArtifact[i] {
-		tag := layout.EntryTag(e)
-		d := layout.CosignSubject(tag)
-		tags[d] = append(tags[d], candidate{Descriptor: e, ending: path.Ext(tag)})
-	}
 	out := []part{{Descriptor: root}}
-	err := layout.Walk(ctx, s.src, root, func(n layout.Node) error {
-		if n.Kind != layout.KindManifest {
-			return nil
-		}
-		p := part{n.Descriptor, append(tags[n.Digest], s.bySubject[n.Digest]...)}
-		if n.Digest == root.Digest {
-			out[0] = p
+	if len(s.byArtifact[i])+len(s.bySubject) == 0 {
+		return out, nil
+	}
+	tags := map[digest.Digest][]*candidate{}
+	for _, c := range s.byArtifact[i] {
+		tags[c.subject] = append(tags[c.subject], c)
+	}
+	s.graph.Visit = func(v layout.Vertex) error {
+		p := part{ocispec.Descriptor{MediaType: v.MediaType, Digest: v.Digest, Size: v.Size}, append(tags[v.Digest], s.bySubject[v.Digest]...)}
+		if v.Digest == root.Digest {
+			out[0].candidates = p.candidates
 		} else if len(p.candidates) > 0 {
 			out = append(out, p)
 		}
 		return nil
-	})
-	return out, err
+	}
+	s.graph.Renew()
+	return out, s.graph.Walk(ctx, root)
 }

@@ -62,19 +62,14 @@ func list(ctx context.Context, c *cli.Context, ui *ui) error {
 	if err != nil {
 		return fmt.Errorf("%w: remove its index.json, and pack again what is to be listed", err)
 	}
+	known := map[layout.Root]listed{}
 	for _, e := range idx.Manifests {
-		l := listed{Reference: layout.EntryName(e), Digest: e.Digest.String()}
-		err := layout.Walk(ctx, store, e, func(n layout.Node) error {
-			if n.Digest == e.Digest {
-				l.Kind = kindOf(e, n.Manifest)
-			}
-			l.Blobs++
-			l.Bytes += n.Size
-			return nil
-		})
-		if err != nil {
-			l.Kind = "damaged: pack it again, or forget it with airdeck prune"
+		l, ok := known[layout.RootOf(e)]
+		if !ok {
+			l = listing(ctx, store, e)
+			known[layout.RootOf(e)] = l
 		}
+		l.Reference = layout.EntryName(e)
 		all = append(all, l)
 	}
 	return ui.result(all, func(p func(string, ...any)) {
@@ -82,6 +77,23 @@ func list(ctx context.Context, c *cli.Context, ui *ui) error {
 			p("%s %s %s, %s, %s", oneLine(cmp.Or(l.Reference, "(refers to another)")), l.Digest, oneLine(l.Kind), count(l.Blobs, "blob"), size(l.Bytes))
 		}
 	})
+}
+
+// listing says what an entry is, whatever its name.
+func listing(ctx context.Context, store *layout.Store, e ocispec.Descriptor) listed {
+	l := listed{Digest: e.Digest.String()}
+	err := layout.Walk(ctx, store, e, func(n layout.Node) error {
+		if n.Digest == e.Digest {
+			l.Kind = kindOf(e, n.Manifest)
+		}
+		l.Blobs++
+		l.Bytes += n.Size
+		return nil
+	})
+	if err != nil {
+		l.Kind = "damaged: pack it again, or forget it with airdeck prune"
+	}
+	return l
 }
 
 func pruneCommand() *cli.Command {

@@ -32,6 +32,7 @@ type packer struct {
 	entries []ocispec.Descriptor
 	names   map[string]int // places in entries
 	narrow  []narrowed
+	noted   map[string]bool // the references in narrow
 
 	signatures *checker
 	carried    layout.Partial // what the bundle is made of
@@ -109,7 +110,7 @@ func (p *packer) addPart(src layout.Source, absent layout.Absent, entries []ocis
 // selected notes what became of an artifact for the platforms.
 func (p *packer) selected(d ocispec.Descriptor, sel layout.Selection) {
 	n := narrowed{Reference: layout.EntryName(d)}
-	if slices.ContainsFunc(p.narrow, func(o narrowed) bool { return o.Reference == n.Reference }) {
+	if p.noted[n.Reference] {
 		return
 	}
 	n.PlatformOf, n.Uncovered = layout.PlatformOf(d)
@@ -120,6 +121,10 @@ func (p *packer) selected(d ocispec.Descriptor, sel layout.Selection) {
 		n.Lacking = append(n.Lacking, layout.FormatPlatform(&sel.Lacking[i]))
 	}
 	if n.PlatformOf != "" || n.Absent > 0 || n.Lacking != nil {
+		if p.noted == nil {
+			p.noted = map[string]bool{}
+		}
+		p.noted[n.Reference] = true
 		p.narrow = append(p.narrow, n)
 	}
 }

@@ -75,6 +75,10 @@ func graphs(s *set) {
 	just += strings.Repeat(" ", 4<<20-len(just))
 	s.add(vectors.Success, "graph-large-manifest", "a manifest of 4 MiB", archive(layoutOf(
 		indexOf(desc(typeManifest, just, named(name))), just, configBody)...))
+	heavy := indexOf(desc(typeManifest, manifest)) + strings.Repeat(" ", 3<<20)
+	heavier := indexOf(desc(typeIndex, heavy)) + strings.Repeat(" ", 3<<20)
+	s.add("limit", "graph-heavy-path", "an index of 3 MiB in an index of 3 MiB", archive(layoutOf(
+		indexOf(desc(typeIndex, heavier, named(name))), append([]string{heavier, heavy}, leaves...)...)...))
 	cycles(s, leaves)
 }
 
