@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"image":    cmdImage,
 			"hostile":  cmdHostile,
 			"mentions": cmdMentions,
+			"chain":    cmdChain,
 			"key":      cmdKey,
 			"lock":     cmdLock,
 		},
