@@ -101,6 +101,30 @@ func cmdChain(ts *testscript.TestScript, _ bool, args []string) {
 	writeHostile(ts, args[0], index, blobs...)
 }
 
+// lost DIR N BLOBS writes a layout of so many artifacts, each with as many blobs that are
+// not there, one of them the same in the first two.
+func cmdLost(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	blobs, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
+	written := []string{"{}"}
+	for i := range n {
+		var b strings.Builder
+		fmt.Fprintf(&b, `{"config":{"digest":%q,"size":2},"layers":[{"digest":"sha256:%064x","size":1}`, digest.FromString("{}"), i/2*blobs)
+		for k := range blobs - 1 {
+			fmt.Fprintf(&b, `,{"digest":"sha256:%064x","size":1}`, i*blobs+k+1)
+		}
+		b.WriteString("]}")
+		manifest := b.String()
+		written = append(written, manifest)
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(manifest), Size: int64(len(manifest))}
+		index.Manifests = append(index.Manifests, layout.Named(d, fmt.Sprintf("x.io/a:%d", i)))
+	}
+	writeHostile(ts, args[0], index, written...)
+}
+
 // writeHostile writes a layout as it is told.
 func writeHostile(ts *testscript.TestScript, dir string, index ocispec.Index, blobs ...string) {
 	raw, err := json.Marshal(index)

@@ -19,12 +19,12 @@ import (
 
 func inspectCommand() *cli.Command {
 	return command(&cli.Command{
-		Name:        "inspect",
-		Usage:       "show what a bundle says it holds, without reading the blobs",
-		ArgsUsage:   "BUNDLE",
+		Name:      "inspect",
+		Usage:     "show what a bundle says it holds, without reading the blobs",
+		ArgsUsage: "BUNDLE",
 		Description: "Only the head of the file is read, and where a policy asks for them signatures: whether the rest is\nwhole, airdeck verify tells.\n" +
 			"What is in a manifest is shown once. Where it occurs again, it is said which artifact shows it (\"as\" in JSON). What a\nmanifest lists more than once has a number (\"times\"), and what refers to something deep in an artifact stands behind\nthat artifact (\"subject\").",
-		Flags:       append([]cli.Flag{policyFlag(), identityFlag(), tmpdirFlag()}, trustFlags()...),
+		Flags: append([]cli.Flag{policyFlag(), identityFlag(), tmpdirFlag()}, trustFlags()...),
 	}, 1, 1, inspect)
 }
 

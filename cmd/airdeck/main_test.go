@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"hostile":  cmdHostile,
 			"mentions": cmdMentions,
 			"chain":    cmdChain,
+			"lost":     cmdLost,
 			"key":      cmdKey,
 			"lock":     cmdLock,
 		},
