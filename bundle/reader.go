@@ -223,6 +223,21 @@ func (r *Reader) Walk(ctx context.Context, root ocispec.Descriptor, visit func(l
 	return untrusted(w.Walk(ctx, root))
 }
 
+// Has reports whether there is something for a descriptor. Whether it is whole, reading
+// it tells.
+//
+// Errors: those of [layout.Source].
+func (r *Reader) Has(ctx context.Context, d ocispec.Descriptor) (bool, error) {
+	rc, err := r.content.Fetch(ctx, d)
+	if errors.Is(err, layout.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, untrusted(err)
+	}
+	return true, rc.Close()
+}
+
 // Absent is what the index says is left out.
 func (r *Reader) Absent() layout.Absent {
 	a, _ := r.content.Absent() // it was decoded when the bundle was opened

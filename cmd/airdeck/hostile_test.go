@@ -74,15 +74,69 @@ func cmdMentions(ts *testscript.TestScript, _ bool, args []string) {
 	for i := range entries {
 		index.Manifests = append(index.Manifests, layout.Named(d, fmt.Sprintf("x.io/a:%03d", i)))
 	}
+	writeHostile(ts, args[0], index, manifest, "{}")
+}
+
+// chain DIR N writes a layout of an artifact and so many manifests, each of which refers
+// to the one before.
+func cmdChain(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	config := fmt.Sprintf(`{"mediaType":"a/b","digest":%q,"size":2}`, digest.FromString("{}"))
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
+	blobs := []string{"{}"}
+	more := ""
+	for i := range n + 1 {
+		manifest := `{"config":` + config + `,"layers":[]` + more + `}`
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(manifest), Size: int64(len(manifest))}
+		subject, err := json.Marshal(d)
+		ts.Check(err)
+		more = `,"subject":` + string(subject)
+		if i == 0 {
+			d = layout.Named(d, "x.io/a:1")
+		}
+		index.Manifests = append(index.Manifests, d)
+		blobs = append(blobs, manifest)
+	}
+	writeHostile(ts, args[0], index, blobs...)
+}
+
+// lost DIR N BLOBS writes a layout of so many artifacts, each with as many blobs that are
+// not there, one of them the same in the first two.
+func cmdLost(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	blobs, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}}
+	written := []string{"{}"}
+	for i := range n {
+		var b strings.Builder
+		fmt.Fprintf(&b, `{"config":{"digest":%q,"size":2},"layers":[{"digest":"sha256:%064x","size":1}`, digest.FromString("{}"), i/2*blobs)
+		for k := range blobs - 1 {
+			fmt.Fprintf(&b, `,{"digest":"sha256:%064x","size":1}`, i*blobs+k+1)
+		}
+		b.WriteString("]}")
+		manifest := b.String()
+		written = append(written, manifest)
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(manifest), Size: int64(len(manifest))}
+		index.Manifests = append(index.Manifests, layout.Named(d, fmt.Sprintf("x.io/a:%d", i)))
+	}
+	writeHostile(ts, args[0], index, written...)
+}
+
+// writeHostile writes a layout as it is told.
+func writeHostile(ts *testscript.TestScript, dir string, index ocispec.Index, blobs ...string) {
 	raw, err := json.Marshal(index)
 	ts.Check(err)
-	dir := ts.MkAbs(args[0])
+	dir = ts.MkAbs(dir)
 	sums := filepath.Join(dir, "blobs", "sha256")
 	ts.Check(os.MkdirAll(sums, 0o755))
-	for name, b := range map[string]string{
-		filepath.Join(dir, "oci-layout"): layout.LayoutFile, filepath.Join(dir, "index.json"): string(raw),
-		filepath.Join(sums, d.Digest.Encoded()): manifest, filepath.Join(sums, digest.FromString("{}").Encoded()): "{}",
-	} {
+	files := map[string]string{filepath.Join(dir, "oci-layout"): layout.LayoutFile, filepath.Join(dir, "index.json"): string(raw)}
+	for _, b := range blobs {
+		files[filepath.Join(sums, digest.FromString(b).Encoded())] = b
+	}
+	for name, b := range files {
 		ts.Check(os.WriteFile(name, []byte(b), 0o644))
 	}
 }

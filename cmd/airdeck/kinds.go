@@ -84,24 +84,26 @@ func configType(m *layout.Manifest) string {
 	return m.Config.MediaType
 }
 
-// titleOf finds the name that an artifact gives itself: in the configs of decks,
-// charts and packages, or in the annotations.
-func titleOf(m *layout.Manifest, config []byte) string {
+// configTitle finds the name that an artifact gives itself in its config, as decks,
+// charts and packages do.
+func configTitle(config []byte) string {
 	var c struct {
 		Title   string `json:"title"`   // a deck
 		Name    string `json:"name"`    // a Helm chart
 		Version string `json:"version"` // a Helm chart
 	}
-	if json.Unmarshal(config, &c) == nil {
-		if t := cmp.Or(c.Title, strings.TrimSpace(c.Name+" "+c.Version)); t != "" {
-			return t
-		}
+	if json.Unmarshal(config, &c) != nil {
+		return ""
 	}
-	a := m.Annotations
-	return cmp.Or(a[ocispec.AnnotationTitle], strings.TrimPrefix(a[predicateAnnotation], "https://"))
+	return cmp.Or(c.Title, strings.TrimSpace(c.Name+" "+c.Version))
 }
 
-// isRead is true for configs that titleOf and platformOf read, which are small.
+// annotatedTitle finds it in the annotations.
+func annotatedTitle(m *layout.Manifest) string {
+	return cmp.Or(m.Annotations[ocispec.AnnotationTitle], strings.TrimPrefix(m.Annotations[predicateAnnotation], "https://"))
+}
+
+// isRead is true for configs that configTitle and platformOf read, which are small.
 func isRead(mediaType string) bool {
 	switch configKinds[mediaType] {
 	case "deck", "Helm chart", "image":
@@ -112,9 +114,14 @@ func isRead(mediaType string) bool {
 
 // platformOf is what the config of an image says.
 func platformOf(config []byte) *ocispec.Platform {
-	var p ocispec.Platform
+	// A list of features may have a million items, and is not shown.
+	var p struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+	}
 	if json.Unmarshal(config, &p) != nil || p.OS == "" {
 		return nil
 	}
-	return &p
+	return &ocispec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}
 }

@@ -62,6 +62,8 @@ func TestScripts(t *testing.T) {
 			"image":    cmdImage,
 			"hostile":  cmdHostile,
 			"mentions": cmdMentions,
+			"chain":    cmdChain,
+			"lost":     cmdLost,
 			"key":      cmdKey,
 			"lock":     cmdLock,
 		},

@@ -80,6 +80,37 @@ func graphs(s *set) {
 	s.add("limit", "graph-heavy-path", "an index of 3 MiB in an index of 3 MiB", archive(layoutOf(
 		indexOf(desc(typeIndex, heavier, named(name))), append([]string{heavier, heavy}, leaves...)...)...))
 	cycles(s, leaves)
+	unfolded(s)
+}
+
+// unfolded are bundles that are small, and large where each mention of a manifest is
+// told as if it were another one.
+func unfolded(s *set) {
+	s.source = "a tree of what a bundle holds, unfolded"
+	large := func(layers, n int) string {
+		return manifestOf(desc(typeConfig, configBody), append(slices.Repeat([]string{desc(typeBlob, firstBody)}, layers),
+			desc(typeBlob, secondBody, fmt.Sprintf(`"annotations":{"n":"%d"}`, n)))...)
+	}
+	at := func(i int) string { return fmt.Sprintf("ghcr.io/acme/decks/intro:v%d", i) }
+	one := large(9_000, 0)
+	var names []string
+	for i := range 100 {
+		names = append(names, entryOf(desc(typeManifest, one), at(i)))
+	}
+	s.add(vectors.Success, "graph-names", "a hundred names of a manifest that lists one layer 9,000 times", archive(layoutOf(
+		indexOf(names...), one, configBody, firstBody, secondBody)...), everyMention)
+	var inner, bodies, entries []string
+	for i := range 20 {
+		bodies = append(bodies, large(450, i))
+		inner = append(inner, desc(typeManifest, bodies[i]))
+	}
+	for i := range 100 {
+		idx := object(`"schemaVersion":2`, `"mediaType":`+quoted(typeIndex), `"manifests":`+list(inner...), fmt.Sprintf(`"annotations":{"n":"%d"}`, i))
+		bodies = append(bodies, idx)
+		entries = append(entries, entryOf(desc(typeIndex, idx), at(i)))
+	}
+	s.add(vectors.Success, "graph-mentions", "a hundred indexes of the same twenty manifests, which list one layer 450 times each", archive(layoutOf(
+		indexOf(entries...), append(bodies, configBody, firstBody, secondBody)...)...), everyMention)
 }
 
 // crowded are lists of more items than memory should be spent on. Descriptors take more
