@@ -339,9 +339,6 @@ func (s *streamed) need(d ocispec.Descriptor) error {
 }
 
 func (s *streamed) check(_ context.Context, _ *VerifyOptions, fault func(Fault)) error {
-	if s.broken != nil {
-		fault(Fault{Class: layout.ClassOf(s.broken), Message: s.broken.Error()})
-	}
 	for _, f := range s.faults {
 		fault(f)
 	}

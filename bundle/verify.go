@@ -74,7 +74,7 @@ type Report struct {
 	Count     int           `json:"count"`  // of all faults
 	// Again are the entries that are not whole: what is to be asked for again.
 	// They are not told, nor what needs a blob, where that is more than can be kept: over
-	// [MaxLost] and [MaxLinks], as the first fault says then.
+	// [MaxLost] and [MaxLinks], as a fault of [layout.ClassLimit] says then.
 	Again []Damaged `json:"again,omitempty"`
 
 	suffered bool // all that is wrong are blobs that are damaged or missing
@@ -117,6 +117,10 @@ func (r *Reader) Verify(ctx context.Context, o *VerifyOptions) (*Verified, *Repo
 		return nil, rep, rep.Err()
 	}
 	faults := faultList{seen: map[digest.Digest]bool{}}
+	if s, ok := r.content.(*streamed); ok && s.broken != nil {
+		// First: more may be missing for it than is told.
+		faults.add(Fault{Class: layout.ClassOf(s.broken), Message: s.broken.Error()})
+	}
 	if len(o.Platforms) > 0 {
 		var err error
 		if r, err = r.narrow(ctx, o.Platforms, &faults); err != nil {
@@ -304,8 +308,8 @@ func (l *faultList) walked(f Fault) error {
 }
 
 // locate completes the faults: where the blobs lie, what needs them, and what is to
-// be asked for again. Over [MaxLost] and [MaxLinks] the first fault says that the last
-// two are not told.
+// be asked for again. Over [MaxLost] and [MaxLinks] a fault before those of blobs says
+// that the last two are not told.
 func (r *Reader) locate(ctx context.Context, rep *Report, faults *faultList) error {
 	slices.SortStableFunc(rep.Faults, func(a, b Fault) int {
 		ae, _ := r.content.extent(a.Digest)
@@ -318,7 +322,12 @@ func (r *Reader) locate(ctx context.Context, rep *Report, faults *faultList) err
 	}
 	if errors.Is(err, errManyLost) || errors.Is(err, errManyLinks) {
 		up, rep.suffered = nil, false
-		rep.Faults = slices.Insert(rep.Faults[:min(len(rep.Faults), MaxFaults-1)], 0, Fault{Class: layout.ClassLimit, Message: err.Error()})
+		rep.Faults = rep.Faults[:min(len(rep.Faults), MaxFaults-1)]
+		at := 0
+		for at < len(rep.Faults) && rep.Faults[at].Digest == "" {
+			at++ // that the file is cut off says more
+		}
+		rep.Faults = slices.Insert(rep.Faults, at, Fault{Class: layout.ClassLimit, Message: err.Error()})
 		rep.Count++
 	} else if err != nil {
 		return err
