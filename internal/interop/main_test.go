@@ -176,6 +176,7 @@ type inspectReport struct {
 
 type inspectedArtifact struct {
 	Reference, Kind, Title, Digest, Platform, PlatformOf string
+	As                                                   string // the artifact that shows the same
 
 	Uncovered []string
 	Blobs     []struct {

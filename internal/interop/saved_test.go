@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"path"
 	"strings"
@@ -75,7 +76,7 @@ func (s *saved) read(m *machine, file string, kept bool, names ...string) {
 	m.airdeck("verify", file)
 	configs, digests := map[string]string{}, map[string]string{}
 	for _, art := range jsonOf[inspectReport](m, "inspect", file).Artifacts {
-		configs[art.Reference], digests[art.Reference] = art.config(), art.Digest
+		configs[art.Reference], digests[art.Reference] = cmp.Or(configs[art.As], art.config()), art.Digest
 	}
 	for _, name := range names {
 		if configs[name] != s.configs[name] || kept && digests[name] != s.digests[name] {

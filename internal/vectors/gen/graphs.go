@@ -78,7 +78,7 @@ func graphs(s *set) {
 	heavy := indexOf(desc(typeManifest, manifest)) + strings.Repeat(" ", 3<<20)
 	heavier := indexOf(desc(typeIndex, heavy)) + strings.Repeat(" ", 3<<20)
 	s.add("limit", "graph-heavy-path", "an index of 3 MiB in an index of 3 MiB", archive(layoutOf(
-		indexOf(desc(typeIndex, heavier, named(name))), append([]string{heavier, heavy}, leaves...)...)...))
+		indexOf(desc(typeIndex, heavier, named(name))), append([]string{heavier, heavy}, leaves...)...)...), verdict(vectors.Success, vectors.Inspect))
 	cycles(s, leaves)
 	unfolded(s)
 }
