@@ -64,6 +64,9 @@ func handMade(t *testing.T, c *storagetest.Content, roots []ocispec.Descriptor) 
 // A small file can name a million blobs that are not there. They are not all kept in
 // memory to tell what needs them, and the report says so.
 func TestManyLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes hundreds of thousands of blobs")
+	}
 	const each = 20_000
 	c := storagetest.NewContent()
 	var roots []ocispec.Descriptor
@@ -90,6 +93,9 @@ func TestManyLost(t *testing.T) {
 
 // All manifests of a bundle can name the same missing blobs.
 func TestManyLinks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes hundreds of thousands of blobs")
+	}
 	const each = 10_000
 	c := storagetest.NewContent()
 	var roots []ocispec.Descriptor
