@@ -34,6 +34,9 @@ const processing = 10 * time.Second
 // TestVectors runs each vector through all that reads bundles, in the real airdeck.
 // What is refused must leave nothing behind: no request, no file, no output.
 func TestVectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the program is built without the race detector, and minutes of it say nothing of races")
+	}
 	all, err := vectors.Load(corpus)
 	if err != nil {
 		t.Fatal(err)
