@@ -125,9 +125,13 @@ func (g *Graph) begin() error {
 	if g.places != nil {
 		return nil
 	}
-	g.places, g.walker = map[visited]int32{}, Walker{Source: g.Source}
+	g.walker = Walker{Source: g.Source}
+	if err := g.walker.begin(); err != nil {
+		return err // the next walk asks again
+	}
+	g.places = map[visited]int32{}
 	g.walk++
-	return g.walker.begin()
+	return nil
 }
 
 // place finds the vertex of a child, and adds it where there is none.
