@@ -30,17 +30,19 @@ test:
 race:
 	CGO_ENABLED=1 go test -race -short -timeout 20m ./...
 
-# Each fuzz target in turn, for FUZZTIME.
+# Each fuzz target for FUZZTIME, FUZZJOBS of them at once.
 FUZZTIME ?= 10s
+FUZZJOBS ?= 1
 fuzz:
 	go vet ./...
-	FUZZTIME=$(FUZZTIME) sh internal/fuzz.sh
+	FUZZTIME=$(FUZZTIME) FUZZJOBS=$(FUZZJOBS) sh internal/fuzz.sh
 
 # The corpus of testdata/vectors, as its generator has it.
 vectors:
 	go run ./internal/vectors/gen testdata/vectors
 
-# So many kills hit a running process. CRASH takes more flags, such as -seed 1.
+# So many kills hit a running process. CRASH takes more flags, such as -seed 1, or
+# -test.short for fewer of the ways in which a disk is full.
 KILLS ?= 240
 CRASH ?=
 crash:

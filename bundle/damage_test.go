@@ -140,7 +140,7 @@ func TestEveryTruncationIsFound(t *testing.T) {
 	c := storagetest.Small()
 	for name, comp := range compressions {
 		good := writeContent(t, c, comp)
-		for n := range good {
+		for n := 0; n < len(good); n += stride() {
 			if comp == Zstd && n == frameEnd(t, good) {
 				continue // only the seek table is gone
 			}

@@ -136,6 +136,9 @@ func edges() *storagetest.Content {
 
 // TestFrames holds a bundle against the section of doc.go on frames.
 func TestFrames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a large archive apart, in one goroutine")
+	}
 	c := edges()
 	b := writeContent(t, c, Zstd)
 	frames, ok, err := readSeekTable(bytes.NewReader(b), int64(len(b)))

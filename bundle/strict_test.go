@@ -267,19 +267,3 @@ func TestSecondMentionOfAnotherSizeIsFound(t *testing.T) {
 		}
 	}
 }
-
-// repeated reads one block over and over.
-type repeated [blockSize]byte
-
-func (r *repeated) Read(p []byte) (int, error) { return copy(p, r[:]), nil }
-
-// Directories and global headers are counted as well: a million of them compress to
-// nothing.
-func TestMembersWithoutEnd(t *testing.T) {
-	for _, kind := range []byte{'5', 'g'} {
-		h := repeated(appendBlock(nil, "./", 0, kind))
-		if _, err := newTarScanner(&h).next(); layout.ClassOf(err) != layout.ClassLimit {
-			t.Errorf("type %q: %v", kind, err)
-		}
-	}
-}

@@ -57,11 +57,15 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 
 func TestWriteEndsWhenTheDiskIsFull(t *testing.T) {
 	c, _ := storagetest.Sample()
+	points := 40
+	if testing.Short() {
+		points = 5
+	}
 	for format, comp := range compressions {
 		for _, recipients := range [][]age.Recipient{nil, {newKey(t).Recipient()}} {
 			o := &WriteOptions{Compression: comp, Recipients: recipients}
 			size := len(write(t, c, c.Index, o))
-			for k := 0; k < size; k += size/40 + 1 {
+			for k := 0; k < size; k += size/points + 1 {
 				synctest.Test(t, func(t *testing.T) {
 					if _, err := Write(t.Context(), &fullDisk{k}, c, c.Index, o); !errors.Is(err, errFull) {
 						t.Errorf("%s for %d recipients after %d of %d bytes: %v", format, len(recipients), k, size, err)
@@ -95,7 +99,11 @@ func TestWriteEndsWhenCancelled(t *testing.T) {
 		layers = append(layers, c.Add(storagetest.BlobType, storagetest.Random(i, 300_000)))
 	}
 	c.Name(c.AddImage(c.Add(storagetest.ConfigType, []byte("{}")), layers...), "r.io/a:v1")
-	for i := range 600 {
+	tries := 600
+	if testing.Short() {
+		tries = 60
+	}
+	for i := range tries {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -71,10 +70,7 @@ func laxOptions() registrytest.Options {
 func TestEveryRequest(t *testing.T) {
 	t.Parallel()
 	site := newFaultSite(t)
-	every := 79
-	if os.Getenv(faultsVariable) != "" {
-		every = 1
-	}
+	every := part(79)
 	var jobs []func()
 	var points atomic.Int64
 	for _, tour := range touringCommands() {

@@ -16,6 +16,18 @@ import (
 // faultsVariable is set for the long forms of the tests of registries that misbehave.
 const faultsVariable = "AIRDECK_FAULTS"
 
+// part is how sparsely a test goes through its cases: all of them in the long form, else
+// one of so many, and fewer still for the race detector, which makes each ten times as long.
+func part(every int) int {
+	switch {
+	case os.Getenv(faultsVariable) != "":
+		return 1
+	case testing.Short():
+		return 3 * every
+	}
+	return every
+}
+
 // Every command that speaks with registries meets every way in which they misbehave;
 // in the short form each meets some, and each way is met. What comes of it is what the
 // case says; the command ends, leaves nothing half done and no tag that names something
@@ -57,14 +69,14 @@ func (s *faultSite) strikes(fault registrytest.Case, tour touring) bool {
 
 // cellsOf are the commands that meet the n-th case: in the long form all, also those that
 // do not meet its faults. In the short form they are one of those that do, in turn, and
-// for every other case what writes bundles or publishes them.
+// for every other case, without the race detector, what writes bundles or publishes them.
 func cellsOf(tours, meet []touring, n int) []touring {
 	if os.Getenv(faultsVariable) != "" {
 		return tours
 	}
 	var out []touring
 	for i, tour := range meet {
-		if i == n%len(meet) || n%2 == 0 && (tour.name == "pack" || tour.name == "mirror") {
+		if i == n%len(meet) || !testing.Short() && n%2 == 0 && (tour.name == "pack" || tour.name == "mirror") {
 			out = append(out, tour)
 		}
 	}

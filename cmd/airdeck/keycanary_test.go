@@ -180,6 +180,9 @@ func keyedCommands(s *keySite) []keyed {
 // The secrets of who signs, encrypts and decrypts go nowhere, however the command ends:
 // not into output or files, what is encrypted included, and not to a registry.
 func TestKeyCanaries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("most of it is deriving keys, each in one goroutine")
+	}
 	t.Parallel()
 	s := newKeySite(t)
 	var jobs []func()

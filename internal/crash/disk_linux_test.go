@@ -30,7 +30,7 @@ func inside(t *testing.T, test func(t *testing.T)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprint("-seed=", *seed))
+	c := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprint("-test.short=", testing.Short()), fmt.Sprint("-seed=", *seed))
 	c.Env = append(os.Environ(), insideNamespace+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -141,24 +141,28 @@ func (w *writer) test(t *testing.T, s *site) {
 	begin := m.work()
 	w.start(m).want(0)
 	work, want := m.work()-begin, w.result(m)
-	for _, room := range w.rooms {
+	rooms, files, moments := w.rooms, w.files, []float64{0.1, 0.3, 0.5, 0.7, 0.9}
+	if testing.Short() {
+		rooms, files, moments = rooms[:min(1, len(rooms))], files[:min(1, len(files))], moments[2:3]
+	}
+	for _, room := range rooms {
 		t.Run(fmt.Sprint("room ", room), func(t *testing.T) {
 			m := w.machine(t, s)
 			m.fillDisk(room)
 			w.fails(m, want)
 		})
 	}
-	for _, files := range w.files {
-		t.Run(fmt.Sprint("files ", files), func(t *testing.T) {
+	for _, n := range files {
+		t.Run(fmt.Sprint("files ", n), func(t *testing.T) {
 			m := w.machine(t, s)
-			m.useUpFiles(files)
+			m.useUpFiles(n)
 			w.fails(m, want)
 		})
 	}
 	if !w.during {
 		return
 	}
-	for _, at := range []float64{0.1, 0.3, 0.5, 0.7, 0.9} {
+	for _, at := range moments {
 		t.Run(fmt.Sprint("at ", at), func(t *testing.T) {
 			w.fillsUp(t, s, want, at*float64(work))
 		})

@@ -12,6 +12,9 @@ import (
 // The corpus is what the generator makes, byte for byte: nobody has changed a vector
 // by hand, and the generator makes the same on every system.
 func TestCorpusIsGenerated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes one goroutine, for a minute with the race detector")
+	}
 	want, err := corpus()
 	if err != nil {
 		t.Fatal(err)
