@@ -66,7 +66,7 @@ limits:
 
 interop:
 	sh internal/interop/install.sh
-	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -timeout 20m ./internal/interop
+	PATH="$$(sh internal/interop/install.sh --bindir):$$PATH" go test -tags interop -count=1 -parallel 4 -timeout 20m ./internal/interop
 	AIRDECK_NAMESPACES=must go test -count=1 -run '^TestWithoutRoutes$$' ./internal/vectors
 
 # BENCH takes flags, such as -workload decks. See go doc ./internal/bench.

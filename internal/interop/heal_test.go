@@ -114,6 +114,7 @@ func TestKilled(t *testing.T) {
 	destinations(t, func(t *testing.T, program string) {
 		for _, after := range []int{1, 7, 14, 20} {
 			t.Run(fmt.Sprintf("after %d", after), func(t *testing.T) {
+				t.Parallel() // most of it is waiting for a server that has gone
 				killed(t, m.on(t), a, program, after, blobs)
 			})
 		}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -61,14 +63,7 @@ func startConfigured(t *testing.T, program, more string) *server {
 
 func newServer(t *testing.T, program string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddress()
 	s := &server{t: t, program: program, addr: addr, url: "http://" + addr, dir: t.TempDir(), client: http.DefaultClient, log: &logBuffer{}}
 	t.Cleanup(func() {
 		s.kill()
@@ -77,6 +72,23 @@ func newServer(t *testing.T, program string) *server {
 		}
 	})
 	return s
+}
+
+// port is the last that a server was given.
+var port atomic.Int32
+
+func init() { port.Store(10_000 + rand.Int32N(10_000)) }
+
+// freeAddress is where a server may listen, also when it is started again. Its port is
+// none that the system gives to whoever asks for any, nor one of another server here.
+func freeAddress() string {
+	for {
+		addr := fmt.Sprint("127.0.0.1:", port.Add(1))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
+	}
 }
 
 // configure writes the configuration, in which more follows on the section http.
