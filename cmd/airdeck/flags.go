@@ -26,7 +26,10 @@ func tmpdirFlag() cli.Flag {
 }
 
 func jobsFlag(usage string) cli.Flag {
-	return &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: usage + " (`N` at once)"}
+	return &cli.IntFlag{
+		Name: "jobs", Aliases: []string{"j"}, Usage: usage + " (`N` at once)",
+		DefaultText: fmt.Sprintf("%d to move blobs, by the processors to hash them", mirror.DefaultJobs),
+	}
 }
 
 func layoutDir(c *cli.Context) (string, error) {
