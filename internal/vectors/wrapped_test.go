@@ -18,6 +18,9 @@ import (
 // An archive is judged as it is in any compression: what lies in small frames is read
 // by other code than what lies in a plain file.
 func TestCompressedVectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads a thousand archives one after the other, for minutes with the race detector")
+	}
 	all, err := vectors.Load(corpus)
 	if err != nil {
 		t.Fatal(err)
