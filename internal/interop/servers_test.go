@@ -63,7 +63,7 @@ func startConfigured(t *testing.T, program, more string) *server {
 
 func newServer(t *testing.T, program string) *server {
 	t.Helper()
-	addr := freeAddress()
+	addr := freeAddress(t)
 	s := &server{t: t, program: program, addr: addr, url: "http://" + addr, dir: t.TempDir(), client: http.DefaultClient, log: &logBuffer{}}
 	t.Cleanup(func() {
 		s.kill()
@@ -81,14 +81,19 @@ func init() { port.Store(10_000 + rand.Int32N(10_000)) }
 
 // freeAddress is where a server may listen, also when it is started again. Its port is
 // none that the system gives to whoever asks for any, nor one of another server here.
-func freeAddress() string {
-	for {
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	var err error
+	for range 100 {
 		addr := fmt.Sprint("127.0.0.1:", port.Add(1))
-		if l, err := net.Listen("tcp", addr); err == nil {
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
 			_ = l.Close()
 			return addr
 		}
 	}
+	t.Fatal(err)
+	return ""
 }
 
 // configure writes the configuration, in which more follows on the section http.
