@@ -26,7 +26,8 @@ demo:
 test:
 	go test ./...
 
-# Short: what is large in one goroutine says nothing of races, and takes minutes here.
+# Short: what is large in one goroutine says nothing of races, and takes minutes here. Of
+# what make test tries at every operation or request, this tries a part.
 race:
 	CGO_ENABLED=1 go test -race -short -timeout 20m ./...
 

@@ -229,8 +229,8 @@ func (r diskRun) operations(t *testing.T) int {
 	return system.Ops()
 }
 
-// stride is how many of the operations a test passes over at a time: what each leaves is
-// not for the race detector to say.
+// stride is how far a test goes from one operation or byte to the next: what each of them
+// leaves is not for the race detector to say.
 func stride() int {
 	if testing.Short() {
 		return 7
